@@ -1,0 +1,141 @@
+// What went wrong: a code to compare, what was being done, why it was cancelled, and the lines it passed through.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <source_location>
+#include <span>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <vector>
+
+namespace ouro {
+
+/// Failures that are the library's own; those of the operating system are `std::errc`.
+enum class errc {
+    cancelled = 1,       ///< the wait was cancelled; equals `std::errc::operation_canceled`
+    invalid_state,       ///< the object is not in a state that allows the call
+    loop_closed,         ///< the loop was closed
+    loop_running,        ///< a loop already runs in this thread
+    wrong_loop,          ///< the object belongs to another loop
+    wrong_thread,        ///< called from a thread that does not own the loop
+    stopped_early,       ///< `stop` was called before the awaited task was done
+    value_error,         ///< an argument is out of its range
+    write_after_eof,     ///< `write` after `write_eof`
+    unsupported,         ///< this transport cannot do that
+    callback_threw,      ///< a callback of the user threw; see `error::exception`
+    empty_buffer,        ///< `get_buffer` returned no memory
+    incomplete_read,     ///< end of stream before the data was complete; see `error::partial`
+    limit_overrun,       ///< no separator within the limit of the reader; see `error::count`
+    already_waiting,     ///< another task already waits for the same thing
+    end_of_stream,       ///< the peer closed before this call could do anything
+    server_closed,       ///< the server was closed
+    already_serving,     ///< `serve_forever` runs already
+    no_address,          ///< a name resolved to nothing
+    several_failures,    ///< more than one attempt failed; see `error::causes`
+};
+
+/// The category of `ouro::errc`, named "ouro".
+const std::error_category& ouro_category() noexcept;
+/// Makes `errc` values convertible to `std::error_code`.
+std::error_code make_error_code(errc value) noexcept;
+
+/// Who asked for a cancellation.
+enum class cancel_cause : std::uint8_t { none, user, timeout, shutdown, sibling_failed };
+/// The cause as words: "user", "timeout", ...
+const char* to_string(cancel_cause cause) noexcept;
+
+}  // namespace ouro
+
+template <>
+struct std::is_error_code_enum<ouro::errc> : std::true_type {};
+
+namespace ouro {
+
+/// One failure. Cheap while there is none: 24 bytes and no allocation; context is kept on the heap and only when there
+/// is something to tell.
+///
+/// Tests false when nothing is wrong, so it doubles as asyncio's "error or None" (`connection_lost`).
+class error {
+  public:
+    /// No error.
+    error() noexcept = default;
+    /// A failure with `code`, while `doing` was attempted ("connect 10.0.0.1:80").
+    explicit error(std::error_code code, std::string doing = {});
+    /// A failure of the library's own.
+    error(errc code, std::string doing = {});
+    /// A failure of the operating system, by its portable name.
+    error(std::errc code, std::string doing = {});
+    /// A failure of the operating system, by its errno.
+    static error from_errno(int number, std::string doing = {});
+    /// A C++ exception as an error; a `std::system_error` keeps its code, others become `errc::callback_threw`.
+    static error from_exception(std::exception_ptr thrown, std::string doing = {});
+    /// A cancellation with its cause.
+    static error cancelled(cancel_cause cause, std::string doing = {});
+    /// Several failures as one; the text lists each (rule 372).
+    static error several(std::vector<error> causes, std::string doing = {});
+
+    error(const error& other);
+    error& operator=(const error& other);
+    error(error&&) noexcept = default;
+    error& operator=(error&&) noexcept = default;
+    ~error() = default;
+
+    /// True when there is an error.
+    explicit operator bool() const noexcept { return static_cast<bool>(code_); }
+    /// The code, to compare with `std::errc` and `ouro::errc`.
+    const std::error_code& code() const noexcept { return code_; }
+    /// What was being attempted, or empty.
+    const std::string& doing() const noexcept;
+    /// Why the wait was cancelled; `none` unless the code is `errc::cancelled`.
+    cancel_cause cause() const noexcept;
+    /// The exception behind `errc::callback_threw`, or null.
+    std::exception_ptr exception() const noexcept;
+    /// The source lines the error passed through, innermost first.
+    std::span<const std::source_location> trail() const noexcept;
+    /// The single failures behind `errc::several_failures`.
+    std::span<const error> causes() const noexcept;
+    /// `incomplete_read`: what had arrived.
+    const std::string& partial() const noexcept;
+    /// `incomplete_read`: bytes expected in all, 0 when unknown. `limit_overrun`: bytes to skip.
+    std::size_t count() const noexcept;
+
+    /// One line for a person: what was done, on what, why it failed.
+    std::string message() const;
+    /// `message` followed by one line for each place of the trail.
+    std::string describe() const;
+
+    /// Adds context to an error that has none yet.
+    error& while_doing(std::string doing);
+    /// Attaches what `incomplete_read` and `limit_overrun` carry.
+    error& with_data(std::string partial, std::size_t count);
+    /// Notes a line the error passed through; long chains keep their first and last lines.
+    void passed(const std::source_location& where) noexcept;
+
+    /// True when the error has this code.
+    friend bool operator==(const error& left, const std::error_code& right) noexcept {
+        return left.code_ == right;
+    }
+    /// True when the error means this portable condition.
+    friend bool operator==(const error& left, std::errc right) noexcept {
+        return left.code_ == std::make_error_condition(right);
+    }
+    /// True when the error is this failure of the library's.
+    friend bool operator==(const error& left, errc right) noexcept {
+        return left.code_ == make_error_code(right);
+    }
+
+  private:
+    struct details;
+    struct free_details {
+        void operator()(details* memory) const noexcept;
+    };
+    details& more();
+
+    std::error_code code_;
+    std::unique_ptr<details, free_details> details_;  // empty for a bare code
+};
+
+}  // namespace ouro

@@ -1,0 +1,65 @@
+// Memory for coroutine frames: a per-thread stack of free blocks for each size, because no compiler elides frames.
+#pragma once
+
+#include <cstddef>
+#include <new>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define OURO_POOL_FRAMES 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define OURO_POOL_FRAMES 0
+#endif
+#endif
+#ifndef OURO_POOL_FRAMES
+#define OURO_POOL_FRAMES 1
+#endif
+
+namespace ouro::detail {
+
+/// Blocks of 64-byte steps up to 4 KiB are kept for reuse; larger ones go to the heap. Under ASan and TSan every block
+/// goes to the heap, so that use after free is seen.
+///
+/// Threads  per thread; a block may be freed on another thread and is then reused there.
+class frame_pool {
+  public:
+    static void* allocate(std::size_t bytes) {
+        ++live_;
+        const std::size_t bin = (bytes + step_bytes - 1) / step_bytes;
+        if (OURO_POOL_FRAMES && bin < bin_count) {
+            if (block* first = bins_[bin]) {
+                bins_[bin] = first->next;
+                return first;
+            }
+        }
+        return refill(bin);
+    }
+    static void deallocate(void* memory, std::size_t bytes) noexcept {
+        --live_;
+        const std::size_t bin = (bytes + step_bytes - 1) / step_bytes;
+        if (OURO_POOL_FRAMES && bin < bin_count) {
+            auto* first = static_cast<block*>(memory);
+            first->next = bins_[bin];
+            bins_[bin] = first;
+            return;
+        }
+        ::operator delete(memory);
+    }
+    /// Blocks handed out on this thread minus blocks returned to it.
+    static long live() noexcept { return live_; }
+    /// Gives all kept blocks of this thread back to the heap.
+    static void trim() noexcept;
+
+  private:
+    struct block {
+        block* next;
+    };
+    static void* refill(std::size_t bin);
+
+    static constexpr std::size_t step_bytes = 64;
+    static constexpr std::size_t bin_count = 65;
+    inline static constinit thread_local block* bins_[bin_count] = {};
+    inline static constinit thread_local long live_ = 0;
+};
+
+}  // namespace ouro::detail

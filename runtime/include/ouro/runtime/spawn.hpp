@@ -1,0 +1,400 @@
+// Tasks beside you: spawn, handles, run, sleep, yield.
+#pragma once
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <ouro/runtime/loop.hpp>
+#include <ouro/runtime/task.hpp>
+#include <ouro/runtime/wait.hpp>
+
+namespace ouro {
+
+namespace detail {
+
+/// Told once when a task is done. Unlinks itself when it dies.
+class done_hook : public list_link {
+  public:
+    virtual void task_done() noexcept = 0;
+
+  protected:
+    ~done_hook() = default;
+};
+
+/// A spawned task: its chain of frames, what it waits on, who waits for it, and its cancellation.
+class task_core : public task_runner, public list_link {
+  public:
+    task_core(const task_core&) = delete;
+    task_core& operator=(const task_core&) = delete;
+
+    loop& home() const noexcept { return *home_; }
+    bool done() const noexcept { return state_ != outcome::pending; }
+    outcome state() const noexcept { return state_; }
+    /// True when it ended with the cancellation error.
+    bool cancelled() const noexcept;
+    bool cancel(cancel_cause cause) noexcept;
+    unsigned cancelling() const noexcept { return cancel_requests_; }
+    unsigned uncancel() noexcept;
+    std::string name() const;
+    void set_name(std::string name) { name_ = std::move(name); }
+    /// Why it failed; someone has now seen it.
+    const error& failure_seen() noexcept;
+    std::exception_ptr thrown_seen() noexcept;
+
+    void retain() noexcept { ++references_; }
+    void release() noexcept;
+    /// Tells `hook` when the task is done. It must not be done yet.
+    void on_done(done_hook& hook) noexcept { hooks_.push_back(hook); }
+    /// Takes down the frames of a task that will never be resumed again.
+    void destroy_frames() noexcept;
+    static task_core* current() noexcept;
+    /// A cancellation came too late for the wait it was meant for: it is due at the next one.
+    void defer_cancel() noexcept { must_cancel_ = true; }
+
+  protected:
+    task_core(loop& home, promise_base& root, std::source_location created) noexcept;
+    virtual ~task_core();
+    /// Moves the result out of the root frame.
+    virtual void collect(promise_base& root) = 0;
+    virtual void destroy_self() noexcept = 0;
+
+  private:
+    friend class wait_point;
+    friend class ouro::loop;
+    friend struct loop_state;
+    void step() noexcept;
+    void take_down() noexcept;
+    void finish() noexcept;
+    static void run_ready(ready_node& node) noexcept;
+    void schedule(wait_point* waking) noexcept;
+    error cancellation() noexcept;
+
+    struct resume_node : ready_node {
+        task_core* owner = nullptr;
+    };
+    loop* home_;
+    promise_base* root_;                // null once the frames are gone
+    wait_point* leaf_ = nullptr;        // what it waits on, if it waits
+    wait_point* waking_ = nullptr;      // the wait that has ended, while the task is in the ready queue
+    resume_node resume_;
+    list<done_hook> hooks_;
+    std::string name_;                  // empty: "task-<id>"
+    std::uint64_t id_;
+    std::source_location created_;
+    error why_;                         // state failed
+    std::exception_ptr thrown_;         // state threw
+    unsigned references_ = 1;           // the loop's own, while it is not done
+    unsigned cancel_requests_ = 0;
+    cancel_cause cause_ = cancel_cause::none;
+    bool must_cancel_ = false;          // a cancellation is due at the next await
+    bool started_ = false;
+    bool seen_ = false;                 // somebody looked at the failure
+    outcome state_ = outcome::pending;
+};
+
+template <class T>
+class task_state final : public task_core {
+  public:
+    task_state(loop& home, task<T> root, std::source_location created)
+        : task_state(home, root.release(), created) {}
+    ~task_state() override {
+        if (state() == outcome::value) value_.~T();
+    }
+    T& value() noexcept { return value_; }
+
+    static void* operator new(std::size_t bytes) { return frame_pool::allocate(bytes); }
+    static void operator delete(void* memory, std::size_t bytes) noexcept {
+        frame_pool::deallocate(memory, bytes);
+    }
+
+  private:
+    task_state(loop& home, std::coroutine_handle<promise<T>> root, std::source_location created)
+        : task_core(home, (root.promise().self = root, root.promise()), created) {}
+    void collect(promise_base& root) override {
+        ::new (static_cast<void*>(&value_)) T(static_cast<promise<T>&>(root).take());
+    }
+    void destroy_self() noexcept override { delete this; }
+    union {
+        T value_;
+    };
+};
+
+template <>
+class task_state<void> final : public task_core {
+  public:
+    task_state(loop& home, task<void> root, std::source_location created)
+        : task_state(home, root.release(), created) {}
+    static void* operator new(std::size_t bytes) { return frame_pool::allocate(bytes); }
+    static void operator delete(void* memory, std::size_t bytes) noexcept {
+        frame_pool::deallocate(memory, bytes);
+    }
+
+  private:
+    task_state(loop& home, std::coroutine_handle<promise<void>> root, std::source_location created)
+        : task_core(home, (root.promise().self = root, root.promise()), created) {}
+    void collect(promise_base&) noexcept override {}
+    void destroy_self() noexcept override { delete this; }
+};
+
+/// Waits for a task; a cancelled waiter cancels the task it waits for (rule 110).
+class join_wait : public wait_point, public done_hook {
+  public:
+    explicit join_wait(task_core& target) noexcept;
+    ~join_wait() { target_->release(); }
+    void start() noexcept;
+    void task_done() noexcept override;
+
+  protected:
+    static void cancel_target(wait_point& wait, cancel_cause cause) noexcept;
+    task_core* target_;
+};
+
+/// The await of a `task_handle`.
+template <class T>
+class [[nodiscard]] join_awaiter : public join_wait {
+  public:
+    using value_type = T;
+    explicit join_awaiter(task_state<T>& target, bool move_out) noexcept
+        : join_wait(target), move_out_(move_out) {}
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> waiting,
+                       std::source_location where = std::source_location::current()) noexcept {
+        if (suspend(waiting, where)) start();
+    }
+    bool await_ready() const noexcept {  // a failure must go through the suspension to end the waiting task
+        return target_->done() && target_->state() == outcome::value;
+    }
+    T await_resume() {
+        rethrow_if_failed();
+        return value();
+    }
+    result<T> take_result() {
+        if (failed()) return result<T>(take_failure());
+        if constexpr (std::is_void_v<T>) {
+            value();
+            return {};
+        } else {
+            return value();
+        }
+    }
+
+  private:
+    T value() {
+        if (target_->state() == outcome::threw) std::rethrow_exception(target_->thrown_seen());
+        if constexpr (!std::is_void_v<T>) {
+            auto& state = static_cast<task_state<T>&>(*target_);
+            if constexpr (std::copy_constructible<T>) {
+                if (!move_out_) return state.value();
+            }
+            return std::move(state.value());
+        }
+    }
+    bool move_out_;
+};
+
+template <class T>
+struct task_value;
+template <class T>
+struct task_value<task<T>> {
+    using type = T;
+};
+template <class F, class... Args>
+using spawned_value = typename task_value<std::invoke_result_t<F&, Args...>>::type;
+
+/// Throws `errc::loop_closed` when `home` takes no new work.
+void require_open_loop(loop& home, const char* what);
+
+/// Keeps a callable and its arguments alive for as long as the coroutine it makes runs.
+template <class F, class... Args>
+task<spawned_value<F, Args...>> call_with_copies(F body, Args... arguments) {
+    co_return co_await body(std::move(arguments)...);
+}
+
+}  // namespace detail
+
+/// A reference to a spawned task. The loop owns the task; dropping the handle changes nothing about it (rule 121 cannot
+/// happen here). An error that nobody awaited goes to the exception handler when the last handle is gone.
+///
+/// Result    `co_await handle` yields what the task returned; `as_result(handle.join())` its `result`.
+/// Cancel    a cancelled waiter cancels the task it waits for and goes on waiting until that ended (rule 110).
+/// Threads   the loop's thread.
+template <class T = void>
+class task_handle {
+  public:
+    using value_type = T;
+    task_handle() noexcept = default;
+    explicit task_handle(detail::task_state<T>* state) noexcept : state_(state) { state_->retain(); }
+    task_handle(const task_handle& other) noexcept : state_(other.state_) {
+        if (state_) state_->retain();
+    }
+    task_handle(task_handle&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+    task_handle& operator=(task_handle other) noexcept {
+        std::swap(state_, other.state_);
+        return *this;
+    }
+    ~task_handle() {
+        if (state_) state_->release();
+    }
+
+    /// True when it refers to a task.
+    explicit operator bool() const noexcept { return state_ != nullptr; }
+    /// True once it returned, failed or was cancelled.
+    bool done() const noexcept { return state_->done(); }
+    /// True when it ended with the cancellation error (rule 100).
+    bool cancelled() const noexcept { return state_->cancelled(); }
+    /// Asks it to end: the error `errc::cancelled` appears at its next await. False when it is done (rules 101, 102).
+    bool cancel(cancel_cause cause = cancel_cause::user) noexcept { return state_->cancel(cause); }
+    /// Cancellations asked for and not taken back (rule 113).
+    unsigned cancelling() const noexcept { return state_->cancelling(); }
+    /// Takes one request back; at zero a cancellation that was not delivered yet is dropped (rule 114).
+    unsigned uncancel() noexcept { return state_->uncancel(); }
+    /// Its name, given or "task-<number>".
+    std::string name() const { return state_->name(); }
+    /// Renames it.
+    void set_name(std::string name) { state_->set_name(std::move(name)); }
+    /// The error it ended with; false when it returned a value. The task must be done. Counts as seen (rule 92).
+    error failure() const noexcept {
+        OURO_ASSERT(done(), "the failure of a task that is still running was asked for");
+        return state_->state() == detail::outcome::threw ? error::from_exception(state_->thrown_seen())
+                                                         : state_->failure_seen();
+    }
+
+    /// The await as an object, for `as_result`.
+    detail::join_awaiter<T> join() const& noexcept { return detail::join_awaiter<T>(*state_, false); }
+    detail::join_awaiter<T> join() && noexcept { return detail::join_awaiter<T>(*state_, true); }
+    auto operator co_await() const& noexcept { return join(); }
+    auto operator co_await() && noexcept { return std::move(*this).join(); }
+
+  private:
+    friend class loop;
+    detail::task_state<T>* state_ = nullptr;
+};
+
+/// Starts `body` beside the caller, on `home`: its first step runs in the next turn (rule 98).
+///
+/// Lifetime  what `body` refers to must outlive it; the form with a callable copies the callable and its arguments.
+/// Errors    throws `std::system_error` (`errc::loop_closed`); `body` is then destroyed unrun (rule 24).
+/// Cost      one pooled block beside the frame.
+template <class T>
+task_handle<T> spawn(loop& home, task<T> body,
+                     std::source_location created = std::source_location::current()) {
+    detail::require_open_loop(home, "spawn");
+    return task_handle<T>(new detail::task_state<T>(home, std::move(body), created));
+}
+/// Starts `body` beside the caller, on the running loop.
+template <class T>
+task_handle<T> spawn(task<T> body,
+                     std::source_location created = std::source_location::current()) {
+    return spawn(loop::current(), std::move(body), created);
+}
+/// Starts `body(arguments...)` on the running loop; the callable and the arguments are copied and live as long as it runs.
+template <class F, class... Args>
+    requires std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>...>
+auto spawn(F&& body, Args&&... arguments) {
+    return spawn(loop::current(),
+                 detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
+                     std::forward<F>(body), std::forward<Args>(arguments)...));
+}
+
+namespace detail {
+
+extern const wait_kind sleep_kind;
+extern const wait_kind yield_kind;
+
+/// The await behind `sleep`.
+class [[nodiscard]] sleep_awaitable : public awaitable<sleep_awaitable, void>, private timer_node {
+  public:
+    explicit sleep_awaitable(result<clock::time_point> deadline) noexcept;
+    ~sleep_awaitable() = default;
+    void start() noexcept;
+    void value() const noexcept {}
+
+  private:
+    friend struct sleep_access;
+    result<clock::time_point> deadline_;
+    loop* home_ = nullptr;
+};
+
+/// The await behind `yield`.
+class [[nodiscard]] yield_awaitable : public awaitable<yield_awaitable, void> {
+  public:
+    yield_awaitable() noexcept : awaitable(yield_kind) {}
+    void start() noexcept { wake(); }
+    void value() const noexcept {}
+};
+
+}  // namespace detail
+
+/// Waits for `delay`. Zero or less gives up control for exactly one turn (rule 46).
+///
+/// Errors  `errc::value_error` for not-a-number (rule 47); cancelled.
+/// Cost    no allocation, no system call.
+template <class Rep, class Period>
+detail::sleep_awaitable sleep(std::chrono::duration<Rep, Period> delay) noexcept {
+    if constexpr (std::is_floating_point_v<Rep>) {
+        if (std::isnan(delay.count())) {
+            return detail::sleep_awaitable(error(errc::value_error, "sleep for not-a-number"));
+        }
+    }
+    if (delay <= delay.zero()) return detail::sleep_awaitable(clock::time_point::min());
+    return detail::sleep_awaitable(loop::deadline_after(delay));
+}
+/// Waits until `when`.
+inline detail::sleep_awaitable sleep_until(clock::time_point when) noexcept {
+    return detail::sleep_awaitable(when);
+}
+/// Lets everything else that is ready run once.
+inline detail::yield_awaitable yield() noexcept { return {}; }
+
+template <class T>
+result<T> loop::run_until_complete(task<T> main) {
+    return run_until_complete(spawn(*this, std::move(main)));
+}
+template <class T>
+result<T> loop::run_until_complete(const task_handle<T>& main) {
+    auto& state = *main.state_;
+    if (auto ran = run_core(state); !ran) return result<T>(std::move(ran.error()));
+    if (state.state() == detail::outcome::threw) std::rethrow_exception(state.thrown_seen());
+    if (state.state() == detail::outcome::failed) return result<T>(state.failure_seen());
+    if constexpr (std::is_void_v<T>) {
+        return {};
+    } else {
+        return std::move(state.value());
+    }
+}
+
+namespace detail {
+/// Prints why the program ends early.
+void report_main_failure(const error& why) noexcept;
+}  // namespace detail
+
+/// Runs `body(arguments...)` as the main task of a new loop, then cancels what is left, waits for it and closes the loop.
+///
+/// Result  an exit code: what a `task<int>` returned, 0 for other tasks; 1 when it failed, after one line on stderr that
+///         says why. An exception of `body` leaves `run` once the loop is closed.
+template <class F, class... Args>
+int run(F&& body, Args&&... arguments) {
+    using value = detail::spawned_value<std::decay_t<F>, std::decay_t<Args>...>;
+    loop home;
+    auto outcome = home.run_until_complete(
+        detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
+            std::forward<F>(body), std::forward<Args>(arguments)...));
+    home.close();
+    if (!outcome) {
+        detail::report_main_failure(outcome.error());
+        return 1;
+    }
+    if constexpr (std::is_same_v<value, int>) {
+        return *outcome;
+    } else {
+        return 0;
+    }
+}
+
+}  // namespace ouro

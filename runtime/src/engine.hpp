@@ -1,0 +1,79 @@
+// What stands behind the door: the one interface between a loop and whatever plays the kernel.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ouro/runtime/io.hpp>
+#include <ouro/runtime/loop.hpp>
+
+namespace ouro::detail {
+
+/// One completion, copied out of the engine's queue so that nothing runs while that is being walked.
+struct completion {
+    op* target;
+    std::int32_t res;
+    std::uint32_t flags;    // op_flags
+    std::byte* data;        // flags has `lent`: the bytes, until `release`
+    std::uint32_t lease;    // the engine's name for the lent buffer
+    std::uint16_t generation;
+};
+
+/// Operations as in `io.hpp`; every started op gets its completions through `poll`, the last one without `more`.
+class engine {
+  public:
+    virtual ~engine() = default;
+
+    virtual void recv(op&, int fd, std::span<std::byte> into) noexcept = 0;
+    virtual void recv_ring(op&, int fd) noexcept = 0;
+    virtual void send(op&, int fd, std::span<const std::byte> from, io::send_mode) noexcept = 0;
+    virtual void send_pieces(op&, int fd, std::span<const iovec> pieces) noexcept = 0;
+    virtual void accept(op&, int fd) noexcept = 0;
+    virtual void accept_many(op&, int fd) noexcept = 0;
+    virtual void connect(op&, int fd, const sockaddr* peer, socklen_t length) noexcept = 0;
+    virtual void read(op&, int fd, std::span<std::byte> into) noexcept = 0;
+    virtual void poll_fd(op&, int fd, std::uint32_t events) noexcept = 0;
+    virtual void cancel(op&) noexcept = 0;
+
+    /// Hands over what was started, waits until `deadline` for a first completion (`time_point::min()`: not at all), and
+    /// appends all that there are.
+    virtual void poll(clock::time_point deadline, std::vector<completion>& out) noexcept = 0;
+    /// Hands over what was started.
+    virtual void submit() noexcept = 0;
+    /// Takes back the buffer lent with `done`.
+    virtual void release(const completion& done) noexcept = 0;
+    /// Ends a `poll` that waits, or the next one. From any thread.
+    virtual void wake() noexcept = 0;
+    /// Asks every op to end.
+    virtual void cancel_all() noexcept = 0;
+    /// True in a forked child, where the engine must not be touched.
+    virtual bool foreign_process() const noexcept = 0;
+    virtual void add_statistics(loop_statistics& into) const noexcept = 0;
+    virtual std::size_t lent_buffers() const noexcept = 0;
+    virtual std::string report() const = 0;
+
+    // The synchronous part of the door. The operating system's own calls, unless an engine plays that too.
+    virtual int open_socket(int family, int type, int protocol) noexcept;
+    virtual int bind(int fd, const sockaddr* where, socklen_t length) noexcept;
+    virtual int listen(int fd, int backlog_count) noexcept;
+    virtual std::int64_t try_send(int fd, std::span<const std::byte> from) noexcept;
+    virtual int shutdown(int fd, int how) noexcept;
+    virtual int get_option(int fd, int level, int name, int& value) noexcept;
+    virtual int set_option(int fd, int level, int name, int value) noexcept;
+    virtual int local_name(int fd, io::resolved& into) noexcept;
+    virtual int peer_name(int fd, io::resolved& into) noexcept;
+    virtual void close(int fd) noexcept;
+};
+
+/// Makes the engine that `options` ask for. Throws `std::system_error` with cause and remedy.
+std::unique_ptr<engine> make_engine(const loop_options& options);
+
+}  // namespace ouro::detail
+
+namespace ouro::uring {
+std::unique_ptr<detail::engine> make(const loop_options& options);
+}

@@ -1,0 +1,238 @@
+// Errors as text, and the one place where numbers of the system become codes.
+#include <ouro/runtime/assert.hpp>
+#include <ouro/runtime/error.hpp>
+#include <ouro/runtime/result.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace ouro {
+namespace {
+
+// A trail longer than this keeps its first half and its last half.
+constexpr std::size_t trail_limit = 32;
+
+struct category final : std::error_category {
+    const char* name() const noexcept override { return "ouro"; }
+    std::string message(int value) const override {
+        switch (static_cast<errc>(value)) {
+            case errc::cancelled: return "cancelled";
+            case errc::invalid_state: return "not possible in this state";
+            case errc::loop_closed: return "the loop is closed";
+            case errc::loop_running: return "a loop is already running";
+            case errc::wrong_loop: return "belongs to another loop";
+            case errc::wrong_thread: return "called from another thread";
+            case errc::stopped_early: return "the loop was stopped before this was done";
+            case errc::value_error: return "value out of range";
+            case errc::write_after_eof: return "write after write_eof";
+            case errc::unsupported: return "not supported here";
+            case errc::callback_threw: return "a callback threw";
+            case errc::empty_buffer: return "get_buffer returned no memory";
+            case errc::incomplete_read: return "the stream ended before the data was complete";
+            case errc::limit_overrun: return "no separator within the limit";
+            case errc::already_waiting: return "another task waits for this already";
+            case errc::end_of_stream: return "the stream has ended";
+            case errc::server_closed: return "the server is closed";
+            case errc::already_serving: return "serve_forever is running already";
+            case errc::no_address: return "the name has no address";
+            case errc::several_failures: return "several attempts failed";
+        }
+        return "unknown ouro error " + std::to_string(value);
+    }
+    std::error_condition default_error_condition(int value) const noexcept override {
+        switch (static_cast<errc>(value)) {
+            case errc::cancelled: return std::make_error_condition(std::errc::operation_canceled);
+            case errc::value_error: return std::make_error_condition(std::errc::invalid_argument);
+            case errc::unsupported: return std::make_error_condition(std::errc::not_supported);
+            default: return {value, *this};
+        }
+    }
+};
+
+}  // namespace
+
+const std::error_category& ouro_category() noexcept {
+    static const category instance;
+    return instance;
+}
+
+std::error_code make_error_code(errc value) noexcept {
+    return {static_cast<int>(value), ouro_category()};
+}
+
+const char* to_string(cancel_cause cause) noexcept {
+    switch (cause) {
+        case cancel_cause::none: return "";
+        case cancel_cause::user: return "by request";
+        case cancel_cause::timeout: return "deadline passed";
+        case cancel_cause::shutdown: return "the loop is closing";
+        case cancel_cause::sibling_failed: return "a sibling task failed";
+    }
+    return "";
+}
+
+struct error::details {
+    std::string doing;
+    cancel_cause cause = cancel_cause::none;
+    std::exception_ptr exception;
+    std::vector<std::source_location> trail;
+    std::size_t left_out = 0;  // lines of the trail that were not kept
+    std::vector<error> causes;
+    std::string partial;
+    std::size_t count = 0;
+};
+
+void error::free_details::operator()(details* memory) const noexcept { delete memory; }
+
+error::details& error::more() {
+    if (!details_) details_.reset(new details);
+    return *details_;
+}
+
+error::error(std::error_code code, std::string doing) : code_(code) {
+    if (!doing.empty()) more().doing = std::move(doing);
+}
+error::error(errc code, std::string doing) : error(make_error_code(code), std::move(doing)) {}
+error::error(std::errc code, std::string doing)
+    : error(std::make_error_code(code), std::move(doing)) {}
+
+error error::from_errno(int number, std::string doing) {
+    return error(std::error_code(number, std::system_category()), std::move(doing));
+}
+
+error error::from_exception(std::exception_ptr thrown, std::string doing) {
+    error made(errc::callback_threw, std::move(doing));
+    try {
+        std::rethrow_exception(thrown);
+    } catch (const std::system_error& known) {
+        made.code_ = known.code();
+    } catch (...) {
+        // Other types keep the general code; `exception` has the object.
+    }
+    made.more().exception = std::move(thrown);
+    return made;
+}
+
+error error::cancelled(cancel_cause cause, std::string doing) {
+    error made(errc::cancelled, std::move(doing));
+    if (cause != cancel_cause::none) made.more().cause = cause;
+    return made;
+}
+
+error error::several(std::vector<error> causes, std::string doing) {
+    error made(errc::several_failures, std::move(doing));
+    made.more().causes = std::move(causes);
+    return made;
+}
+
+error::error(const error& other) : code_(other.code_) {
+    if (other.details_) details_.reset(new details(*other.details_));
+}
+error& error::operator=(const error& other) {
+    error copy(other);
+    *this = std::move(copy);
+    return *this;
+}
+
+namespace {
+const std::string no_text;
+}
+
+const std::string& error::doing() const noexcept { return details_ ? details_->doing : no_text; }
+cancel_cause error::cause() const noexcept {
+    return details_ ? details_->cause : cancel_cause::none;
+}
+std::exception_ptr error::exception() const noexcept {
+    return details_ ? details_->exception : nullptr;
+}
+std::span<const std::source_location> error::trail() const noexcept {
+    if (!details_) return {};
+    return details_->trail;
+}
+std::span<const error> error::causes() const noexcept {
+    if (!details_) return {};
+    return details_->causes;
+}
+const std::string& error::partial() const noexcept {
+    return details_ ? details_->partial : no_text;
+}
+std::size_t error::count() const noexcept { return details_ ? details_->count : 0; }
+
+std::string error::message() const {
+    if (!code_) return "no error";
+    std::string text = details_ && !details_->doing.empty() ? details_->doing + ": " : "";
+    if (!details_) return text + code_.message();
+    if (!details_->causes.empty()) {
+        text += "Multiple exceptions: ";
+        for (std::size_t i = 0; i < details_->causes.size(); ++i) {
+            if (i) text += ", ";
+            text += details_->causes[i].message();
+        }
+        return text;
+    }
+    text += code_.message();
+    if (details_->cause != cancel_cause::none) {
+        text += std::string(": ") + to_string(details_->cause);
+    }
+    if (details_->exception) {
+        try {
+            std::rethrow_exception(details_->exception);
+        } catch (const std::exception& known) {
+            text += std::string(" (") + known.what() + ")";
+        } catch (...) {
+            text += " (an exception that is not a std::exception)";
+        }
+    }
+    return text;
+}
+
+std::string error::describe() const {
+    std::string text = message();
+    const auto lines = trail();
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+        if (details_->left_out && i == trail_limit / 2) {
+            text += "\n    ... " + std::to_string(details_->left_out) + " more";
+        }
+        text += "\n    at " + std::string(lines[i].file_name()) + ":" +
+                std::to_string(lines[i].line()) + " " + lines[i].function_name();
+    }
+    return text;
+}
+
+error& error::while_doing(std::string doing) {
+    if (!doing.empty() && this->doing().empty()) more().doing = std::move(doing);
+    return *this;
+}
+
+error& error::with_data(std::string partial, std::size_t count) {
+    more().partial = std::move(partial);
+    more().count = count;
+    return *this;
+}
+
+void error::passed(const std::source_location& where) noexcept try {
+    auto& trail = more().trail;
+    if (trail.size() == trail_limit) {
+        trail.erase(trail.begin() + trail_limit / 2);
+        ++details_->left_out;
+    }
+    trail.push_back(where);
+} catch (...) {
+    // The trail is a help for people; without memory it stays shorter.
+}
+
+namespace detail {
+
+void throw_error(const error& why) {
+    if (auto thrown = why.exception()) std::rethrow_exception(thrown);
+    throw std::system_error(why.code(), why.doing());
+}
+
+void assert_failed(const char* expression, const char* file, int line, const char* why) noexcept {
+    std::fprintf(stderr, "ouro: %s\n    %s:%d: assertion failed: %s\n", why, file, line, expression);
+    std::fflush(stderr);
+    std::abort();
+}
+
+}  // namespace detail
+}  // namespace ouro

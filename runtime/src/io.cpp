@@ -1,0 +1,131 @@
+// The door: counts what goes through it and hands it to the engine of the loop.
+#include <ouro/runtime/io.hpp>
+
+#include <cerrno>
+
+#include "loop_state.hpp"
+#include "resolve.hpp"
+
+namespace ouro {
+namespace detail {
+
+void cancel_op_of(loop& home, op& target) noexcept { io::cancel(home, target); }
+
+}  // namespace detail
+
+namespace io {
+namespace {
+
+/// Marks `request` as started. Null when the loop is closing and the op ends cancelled at once.
+detail::engine* begin(loop& home, op& request) noexcept {
+    OURO_ASSERT(!request.in_flight, "an operation was started while it was in flight");
+    detail::loop_state& state = home.state();
+    request.in_flight = true;
+    ++request.generation;
+    request.engine_state = 0;
+    ++state.live_ops;
+    if (!state.refusing) return state.kernel.get();
+    state.complete_later(request, -ECANCELED);
+    return nullptr;
+}
+
+detail::engine& kernel(loop& home) noexcept { return *home.state().kernel; }
+
+result<> checked(int outcome) {
+    if (outcome < 0) return error::from_errno(-outcome);
+    return {};
+}
+
+}  // namespace
+
+void recv(loop& home, op& request, int fd, std::span<std::byte> into) noexcept {
+    if (auto* engine = begin(home, request)) engine->recv(request, fd, into);
+}
+void recv_ring(loop& home, op& request, int fd) noexcept {
+    if (auto* engine = begin(home, request)) engine->recv_ring(request, fd);
+}
+void send(loop& home, op& request, int fd, std::span<const std::byte> from,
+          send_mode mode) noexcept {
+    if (auto* engine = begin(home, request)) engine->send(request, fd, from, mode);
+}
+void send_pieces(loop& home, op& request, int fd, std::span<const iovec> pieces) noexcept {
+    if (auto* engine = begin(home, request)) engine->send_pieces(request, fd, pieces);
+}
+void accept(loop& home, op& request, int fd) noexcept {
+    if (auto* engine = begin(home, request)) engine->accept(request, fd);
+}
+void accept_many(loop& home, op& request, int fd) noexcept {
+    if (auto* engine = begin(home, request)) engine->accept_many(request, fd);
+}
+void connect(loop& home, op& request, int fd, const sockaddr* peer, socklen_t length) noexcept {
+    if (auto* engine = begin(home, request)) engine->connect(request, fd, peer, length);
+}
+void read(loop& home, op& request, int fd, std::span<std::byte> into) noexcept {
+    if (auto* engine = begin(home, request)) engine->read(request, fd, into);
+}
+void poll(loop& home, op& request, int fd, std::uint32_t events) noexcept {
+    if (auto* engine = begin(home, request)) engine->poll_fd(request, fd, events);
+}
+void resolve(loop& home, resolve_op& request) noexcept {
+    if (begin(home, request)) detail::start_resolve(home.state(), request);
+}
+
+void cancel(loop& home, op& request) noexcept {
+    if (!request.in_flight) return;
+    if (request.engine_state == detail::resolving) {
+        return detail::cancel_resolve(home.state(), static_cast<resolve_op&>(request));
+    }
+    kernel(home).cancel(request);
+}
+
+result<int> socket(loop& home, int family, int type, int protocol) {
+    const int fd = kernel(home).open_socket(family, type, protocol);
+    if (fd < 0) return error::from_errno(-fd, "open a socket");
+    ++home.state().live_descriptors;
+    return fd;
+}
+result<> bind(loop& home, int fd, const sockaddr* where, socklen_t length) {
+    return checked(kernel(home).bind(fd, where, length));
+}
+result<> listen(loop& home, int fd, int backlog_count) {
+    return checked(kernel(home).listen(fd, backlog_count));
+}
+result<std::size_t> try_send(loop& home, int fd, std::span<const std::byte> from) {
+    const std::int64_t sent = kernel(home).try_send(fd, from);
+    if (sent < 0) return error::from_errno(static_cast<int>(-sent));
+    return static_cast<std::size_t>(sent);
+}
+result<> shutdown(loop& home, int fd, int how) { return checked(kernel(home).shutdown(fd, how)); }
+result<int> get_option(loop& home, int fd, int level, int name) {
+    int value = 0;
+    if (const int failed = kernel(home).get_option(fd, level, name, value); failed < 0) {
+        return error::from_errno(-failed, "getsockopt");
+    }
+    return value;
+}
+result<> set_option(loop& home, int fd, int level, int name, int value) {
+    return checked(kernel(home).set_option(fd, level, name, value));
+}
+result<resolved> local_name(loop& home, int fd) {
+    resolved name;
+    if (const int failed = kernel(home).local_name(fd, name); failed < 0) {
+        return error::from_errno(-failed, "getsockname");
+    }
+    return name;
+}
+result<resolved> peer_name(loop& home, int fd) {
+    resolved name;
+    if (const int failed = kernel(home).peer_name(fd, name); failed < 0) {
+        return error::from_errno(-failed, "getpeername");
+    }
+    return name;
+}
+void adopt(loop& home, int) noexcept { ++home.state().live_descriptors; }
+void disown(loop& home, int) noexcept { --home.state().live_descriptors; }
+void close(loop& home, int fd) noexcept {
+    --home.state().live_descriptors;
+    kernel(home).close(fd);
+}
+
+}  // namespace io
+}  // namespace ouro

@@ -1,0 +1,421 @@
+// The proactor loop: one turn, runs, and what can be scheduled.
+#include <ouro/runtime/loop.hpp>
+
+#include <pthread.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+#include "loop_state.hpp"
+
+namespace ouro {
+namespace {
+
+// The loop that runs in this thread. A forked child starts without one: its parent's is not its own.
+constinit thread_local loop* running_loop = nullptr;
+
+void forget_loop_in_children() {
+    static const int registered =
+        pthread_atfork(nullptr, nullptr, [] { running_loop = nullptr; });
+    (void)registered;
+}
+
+[[noreturn]] void refuse(errc why, const std::string& what) {
+    throw std::system_error(make_error_code(why), what);
+}
+
+}  // namespace
+
+namespace detail {
+
+// ---- scheduled calls
+
+scheduled_call::scheduled_call(loop_state& owner, callback callable,
+                               std::source_location where) noexcept
+    : home(&owner), what(std::move(callable)), created(where) {
+    ready_node::run = &run_ready;
+    timer_node::fire = &fire_timer;
+    ++home->live_calls;
+}
+
+void scheduled_call::release() noexcept {
+    if (--references == 0) delete this;
+}
+
+void scheduled_call::cancel() noexcept {
+    if (cancelled || ran) return;
+    cancelled = true;
+    what.reset();
+    if (!is_timer) return;  // the ready queue skips it when its turn comes
+    if (remove_timer(home->self, *this)) {
+        --home->live_calls;
+        release();
+    }
+}
+
+void scheduled_call::call() noexcept {
+    --home->live_calls;
+    if (!cancelled) {
+        ran = true;
+        try {
+            what();
+        } catch (...) {
+            home->report({.message = "a callback threw",
+                          .error = error::from_exception(std::current_exception()),
+                          .subject = is_timer ? "timer" : "call_soon",
+                          .created = created});
+        }
+        what.reset();
+    }
+    release();
+}
+
+// ---- one turn
+
+loop_state::loop_state(loop& owner, const loop_options& options)
+    : self(owner),
+      kernel(make_engine(options)),
+      box(std::make_shared<mailbox>(owner, *kernel)),
+      debug(options.debug || (std::getenv("OURO_DEBUG") && std::getenv("OURO_DEBUG")[0] == '1')) {
+    batch.reserve(options.cq_entries < 1024 ? options.cq_entries : 1024);
+}
+
+loop_state::~loop_state() = default;
+
+void loop_state::turn(clock::time_point until) noexcept {
+    ++turns;
+    run_turn_end_hooks();
+    const clock::time_point deadline = wait_deadline(until);
+    ready_queue queued = std::exchange(ready, {});
+    batch.swap(deferred);
+    kernel->poll(deadline, batch);
+    if (box->pending()) {
+        box->take(letters);
+        for (auto& letter : letters) {
+            queued.push(*new scheduled_call(*this, std::move(letter), {}));
+        }
+        letters.clear();
+    }
+    collect_expired();
+    run_queued(queued);
+    run_completions();
+    run_expired();
+}
+
+void loop_state::run_turn_end_hooks() noexcept {
+    while (turn_end_hook* hook = turn_end_hooks.pop_front()) hook->run(*hook);
+}
+
+clock::time_point loop_state::wait_deadline(clock::time_point until) const noexcept {
+    if (!ready.empty() || !deferred.empty()) return clock::time_point::min();
+    const timer_node* next = timers.first();
+    return next && next->when < until ? next->when : until;
+}
+
+void loop_state::collect_expired() noexcept {
+    if (timers.size() == 0) return;
+    const clock::time_point now = clock::now();
+    while (timer_node* timer = timers.pop_expired(now)) {
+        timer->position = expired_mark;
+        timer->sequence = expired.size();
+        expired.push_back(timer);
+    }
+}
+
+template <class Item, class Name>
+void loop_state::timed(Item&& item, Name&& name) noexcept {
+    if (!debug) return item();
+    const auto began = clock::now();
+    item();
+    const auto took = clock::now() - began;
+    if (took >= self.slow_callback_duration) report_slow(took, name());
+}
+
+void loop_state::report_slow(clock::duration took, std::string name) noexcept {
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(took).count();
+    report({.level = severity::warning,
+            .message = name + " took " + std::to_string(ms) + " ms and held up the loop",
+            .error = {},
+            .subject = name});
+}
+
+void loop_state::run_queued(ready_queue& queued) noexcept {
+    while (ready_node* node = queued.pop()) {
+        timed([&] { node->run(*node); }, [] { return std::string("a queued callback"); });
+    }
+}
+
+void loop_state::run_completions() noexcept {
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+        const completion done = batch[i];
+        timed([&] { deliver(done); }, [] { return std::string("a completion"); });
+    }
+    batch.clear();
+}
+
+void loop_state::deliver(const completion& done) noexcept {
+    op& target = *done.target;
+    if (done.generation == target.generation && target.in_flight) {
+        target.res = done.res;
+        target.flags = done.flags;
+        target.data = done.data;
+        ++delivered;
+        if (!(done.flags & op_flags::more)) {
+            target.in_flight = false;
+            --live_ops;
+        }
+        target.complete(target);
+    } else {
+        ++late;
+    }
+    if (done.flags & op_flags::lent) kernel->release(done);
+}
+
+void loop_state::run_expired() noexcept {
+    for (std::size_t i = 0; i < expired.size(); ++i) {
+        timer_node* timer = expired[i];
+        if (!timer) continue;  // cancelled by something that ran earlier in this turn
+        timer->position = timer_node::npos;
+        timed([&] { timer->fire(*timer); }, [] { return std::string("a timer"); });
+    }
+    expired.clear();
+}
+
+void loop_state::run_until_stopped() {
+    forget_loop_in_children();
+    running_loop = &self;
+    running = true;
+    thread = std::this_thread::get_id();
+    do {
+        turn(stopping ? clock::time_point::min() : clock::time_point::max());
+    } while (!stopping);
+    stopping = false;
+    running = false;
+    running_loop = nullptr;
+    // What the last turn wrote must leave even if nobody runs this loop again.
+    run_turn_end_hooks();
+    kernel->submit();
+}
+
+void loop_state::complete_later(op& target, std::int32_t res) noexcept {
+    deferred.push_back({&target, res, 0, nullptr, 0, target.generation});
+}
+
+void loop_state::require_open(const char* what) const {
+    if (closed || closing) refuse(errc::loop_closed, std::string(what) + " on a closed loop");
+}
+
+void loop_state::require_own_thread(const char* what) const {
+    if (debug && running && thread != std::this_thread::get_id()) {
+        refuse(errc::wrong_thread, std::string(what) +
+                                       " from a thread that does not run the loop; use "
+                                       "get_handle().post(...)");
+    }
+}
+
+// ---- hooks for the other layers
+
+void make_ready(loop& home, ready_node& node) noexcept { home.state().ready.push(node); }
+
+void at_turn_end(loop& home, turn_end_hook& hook) noexcept {
+    if (!hook.linked()) home.state().turn_end_hooks.push_back(hook);
+}
+
+void add_timer(loop& home, timer_node& timer) { home.state().timers.add(timer); }
+
+bool remove_timer(loop& home, timer_node& timer) noexcept {
+    loop_state& state = home.state();
+    if (timer.position == expired_mark) {
+        state.expired[timer.sequence] = nullptr;
+        timer.position = timer_node::npos;
+        return true;
+    }
+    return state.timers.remove(timer);
+}
+
+void add_resource(loop& home, loop_resource& resource) noexcept {
+    home.state().resources.push_back(resource);
+    ++home.state().live_resources;
+}
+
+void remove_resource(loop& home, loop_resource& resource) noexcept {
+    if (!resource.linked()) return;
+    resource.unlink();
+    --home.state().live_resources;
+}
+
+}  // namespace detail
+
+// ---- handles
+
+handle::handle(detail::scheduled_call* call) noexcept : call_(call) {
+    if (call_) ++call_->references;
+}
+handle::handle(const handle& other) noexcept : handle(other.call_) {}
+handle::handle(handle&& other) noexcept : call_(std::exchange(other.call_, nullptr)) {}
+handle& handle::operator=(const handle& other) noexcept {
+    handle copy(other);
+    std::swap(call_, copy.call_);
+    return *this;
+}
+handle& handle::operator=(handle&& other) noexcept {
+    std::swap(call_, other.call_);
+    return *this;
+}
+handle::~handle() {
+    if (call_) call_->release();
+}
+void handle::cancel() noexcept {
+    if (call_) call_->cancel();
+}
+bool handle::cancelled() const noexcept { return call_ && call_->cancelled; }
+clock::time_point timer_handle::when() const noexcept {
+    return call_ ? call_->when : clock::time_point{};
+}
+
+// ---- the loop
+
+loop::loop(loop_options options)
+    : state_(std::make_unique<detail::loop_state>(*this, options)) {}
+
+loop::~loop() {
+    OURO_ASSERT(!is_running(), "a running loop was destroyed");
+    if (state_->kernel->foreign_process()) {
+        // A forked child holds a copy of its parent's loop. Nothing in it is ours to end.
+        (void)state_.release();
+        return;
+    }
+    close();
+    detail::frame_pool::trim();
+}
+
+loop& loop::current() noexcept {
+    OURO_ASSERT(running_loop, "no loop runs in this thread");
+    return *running_loop;
+}
+loop* loop::try_current() noexcept { return running_loop; }
+
+handle loop::call_soon(callback what, std::source_location created) {
+    state_->require_open("call_soon");
+    state_->require_own_thread("call_soon");
+    if (!what) refuse(errc::value_error, "call_soon of an empty callback");
+    auto* call = new detail::scheduled_call(*state_, std::move(what), created);
+    state_->ready.push(*call);
+    return handle(call);
+}
+
+timer_handle loop::call_at(clock::time_point when, callback what, std::source_location created) {
+    state_->require_open("call_at");
+    state_->require_own_thread("call_at");
+    if (!what) refuse(errc::value_error, "call_at of an empty callback");
+    auto* call = new detail::scheduled_call(*state_, std::move(what), created);
+    call->is_timer = true;
+    call->when = when;
+    try {
+        state_->timers.add(*call);
+    } catch (...) {
+        --state_->live_calls;
+        delete call;
+        throw;
+    }
+    return timer_handle(call);
+}
+
+void loop::run_forever() {
+    state_->require_open("run_forever");
+    if (running_loop || state_->running) {
+        refuse(errc::loop_running, "run_forever while a loop runs in this thread");
+    }
+    state_->run_until_stopped();
+}
+
+result<> loop::run_core(detail::task_core& main) {
+    if (&main.home() != this) return error(errc::value_error, "run a task of another loop");
+    if (state_->closed) return error(errc::loop_closed, "run");
+    if (running_loop || state_->running) {
+        return error(errc::loop_running, "run a loop while one runs in this thread");
+    }
+    struct stop_when_done final : detail::done_hook {
+        explicit stop_when_done(loop& home) noexcept : home_(home) {}
+        void task_done() noexcept override { home_.stop(); }
+        loop& home_;
+    } watch(*this);
+    if (!main.done()) main.on_done(watch);
+    if (!main.done()) state_->run_until_stopped();
+    if (!main.done()) return error(errc::stopped_early, "run " + main.name());
+    return {};
+}
+
+void loop::stop() noexcept { state_->stopping = true; }
+bool loop::is_running() const noexcept { return state_->running; }
+bool loop::is_closed() const noexcept { return state_->closed; }
+loop_handle loop::get_handle() const noexcept { return loop_handle(state_->box); }
+
+void loop::close() {
+    if (state_->closed) return;
+    if (state_->running) refuse(errc::loop_running, "close of a running loop");
+    loop* const outer = std::exchange(running_loop, this);
+    state_->close();
+    running_loop = outer;
+}
+
+void loop::set_debug(bool enabled) noexcept { state_->debug = enabled; }
+bool loop::get_debug() const noexcept { return state_->debug; }
+
+loop_counters loop::counters() const noexcept {
+    const auto& s = *state_;
+    return {.ops = s.live_ops,
+            .tasks = s.live_tasks,
+            .timers = s.timers.size(),
+            .calls = s.live_calls,
+            .descriptors = s.live_descriptors,
+            .resources = s.live_resources,
+            .lent_buffers = s.kernel->lent_buffers()};
+}
+
+loop_statistics loop::statistics() const noexcept {
+    loop_statistics all{.turns = state_->turns,
+                        .completions = state_->delivered,
+                        .late_completions = state_->late};
+    state_->kernel->add_statistics(all);
+    return all;
+}
+
+std::string loop::engine_report() const { return state_->kernel->report(); }
+
+// ---- reports
+
+void loop::set_exception_handler(function<void(loop&, const failure_report&)> handler) {
+    state_->handler = std::move(handler);
+}
+
+void loop::call_exception_handler(const failure_report& report) noexcept {
+    if (!state_->handler) return default_exception_handler(report);
+    try {
+        state_->handler(*this, report);
+    } catch (...) {
+        default_exception_handler(
+            {.message = "the exception handler threw",
+             .error = error::from_exception(std::current_exception()),
+             .subject = "exception handler"});
+        default_exception_handler(report);
+    }
+}
+
+void loop::default_exception_handler(const failure_report& report) noexcept try {
+    std::string text = report.level == severity::warning ? "ouro: warning: " : "ouro: ";
+    text += report.message;
+    if (!report.subject.empty()) text += " [" + report.subject + "]";
+    if (report.error) text += ": " + report.error.describe();
+    if (report.created.line() != 0) {
+        text += "\n    created at " + std::string(report.created.file_name()) + ":" +
+                std::to_string(report.created.line());
+    }
+    text += "\n";
+    std::fwrite(text.data(), 1, text.size(), stderr);
+} catch (...) {
+    std::fputs("ouro: a failure could not be reported: out of memory\n", stderr);
+}
+
+}  // namespace ouro

@@ -1,0 +1,143 @@
+// How a loop ends: nothing of ours is left in the kernel, every frame is destroyed, and what was forgotten is named.
+#include <cstdio>
+#include <string>
+
+#include "loop_state.hpp"
+
+namespace ouro::detail {
+namespace {
+
+// How long the kernel may take to give operations back before the loop gives them up, and how many turns tasks may
+// spend on ending after they were cancelled.
+constexpr auto drain_limit = std::chrono::seconds(5);
+constexpr int farewell_turns = 1000;
+
+}  // namespace
+
+void loop_state::close() noexcept {
+    drop_scheduled();
+    closing = true;
+    cancel_tasks();
+    say_farewell();
+    refusing = true;
+    const bool drained = drain();
+    if (drained) {
+        destroy_tasks();
+    } else {
+        // The kernel may still write to memory of ours: losing it is safe, freeing it is not.
+        report({.message = "operations did not end within 5 s; their memory is given up",
+                .error = {},
+                .subject = "loop close"});
+    }
+    box->close();
+    drop_scheduled();
+    closed = true;
+    report_leaks();
+    if (!drained) (void)kernel.release();
+}
+
+/// Lets tasks and transports end in their own way, as long as they get on with it.
+void loop_state::say_farewell() noexcept {
+    const auto limit = clock::now() + drain_limit;
+    for (int i = 0; i < farewell_turns && clock::now() < limit; ++i) {
+        shut_resources();
+        if (!live_tasks && !live_resources) return;
+        if (!live_ops && ready.empty() && deferred.empty() && !turn_end_hooks.front()) return;
+        turn(limit);
+    }
+}
+
+void loop_state::drop_scheduled() noexcept {
+    ready_queue keep;
+    while (ready_node* node = ready.pop()) {
+        if (auto* call = as_scheduled_call(*node)) {
+            call->cancel();
+            --live_calls;
+            call->release();
+        } else {
+            keep.push(*node);
+        }
+    }
+    ready = keep;
+    std::vector<timer_node*> others;  // timers of the library and of sleeping tasks end by cancellation
+    while (timer_node* timer = timers.pop_any()) {
+        if (auto* call = as_scheduled_call(*timer)) {
+            call->cancel();
+            --live_calls;
+            call->release();
+        } else {
+            others.push_back(timer);
+        }
+    }
+    for (timer_node* timer : others) timers.add(*timer);
+}
+
+void loop_state::cancel_tasks() noexcept {
+    for (task_core* each = tasks.front(); each; each = tasks.after(*each)) {
+        each->cancel(cancel_cause::shutdown);
+    }
+}
+
+void loop_state::shut_resources() noexcept {
+    loop_resource* next = nullptr;
+    for (loop_resource* each = resources.front(); each; each = next) {
+        next = resources.after(*each);
+        each->shut(*each);
+    }
+}
+
+bool loop_state::drain() noexcept {
+    const auto limit = clock::now() + drain_limit;
+    while (live_ops > deferred.size()) {
+        if (clock::now() > limit) return false;
+        kernel->cancel_all();
+        turn(limit);
+    }
+    for (int i = 0; i < farewell_turns && (!ready.empty() || !deferred.empty()); ++i) {
+        turn(clock::time_point::min());
+    }
+    drop_deferred();
+    return true;
+}
+
+/// Forgets completions that nobody is left to hear of.
+void loop_state::drop_deferred() noexcept {
+    for (const completion& done : deferred) {
+        done.target->in_flight = false;
+        --live_ops;
+    }
+    deferred.clear();
+    ready = {};
+}
+
+void loop_state::destroy_tasks() noexcept {
+    while (task_core* left = tasks.front()) {
+        report({.level = severity::warning,
+                .message = "the loop closed while a task was still waiting; it was destroyed",
+                .error = {},
+                .subject = left->name(),
+                .created = {}});
+        left->destroy_frames();
+    }
+}
+
+void loop_state::report_leaks() noexcept {
+    const loop_counters left = self.counters();
+    std::string what;
+    const auto name = [&](std::size_t count, const char* noun) {
+        if (count) what += (what.empty() ? "" : ", ") + std::to_string(count) + " " + noun;
+    };
+    name(left.ops, "operations in flight");
+    name(left.tasks, "tasks");
+    name(left.timers, "timers");
+    name(left.descriptors, "open descriptors");
+    name(left.resources, "transports or servers");
+    name(left.lent_buffers, "lent receive buffers");
+    if (what.empty()) return;
+    report({.level = severity::warning,
+            .message = "the loop closed with " + what + " left",
+            .error = {},
+            .subject = "loop close"});
+}
+
+}  // namespace ouro::detail

@@ -1,0 +1,45 @@
+// Posting from other threads.
+#include <ouro/runtime/loop_handle.hpp>
+
+#include "engine.hpp"
+#include "mailbox.hpp"
+
+namespace ouro {
+namespace detail {
+
+bool mailbox::post(callback what) {
+    const std::lock_guard lock(guard_);
+    if (!home_) return false;
+    letters_.push_back(std::move(what));
+    // One wake-up is enough for all letters until the loop has looked.
+    if (!pending_.exchange(true, std::memory_order_acq_rel)) sleeper_->wake();
+    return true;
+}
+
+void mailbox::take(std::vector<callback>& into) {
+    const std::lock_guard lock(guard_);
+    into.swap(letters_);
+    pending_.store(false, std::memory_order_release);
+}
+
+void mailbox::close() noexcept {
+    std::vector<callback> left;
+    const std::lock_guard lock(guard_);
+    home_ = nullptr;
+    left.swap(letters_);
+    pending_.store(false, std::memory_order_release);
+}
+
+}  // namespace detail
+
+loop_handle::loop_handle(std::shared_ptr<detail::mailbox> box) noexcept : box_(std::move(box)) {}
+
+bool loop_handle::post(callback what) const { return box_ && box_->post(std::move(what)); }
+
+bool loop_handle::stop() const noexcept try {
+    return post([] { loop::current().stop(); });
+} catch (...) {
+    return false;  // out of memory
+}
+
+}  // namespace ouro

@@ -1,0 +1,139 @@
+// The inside of a loop: its queues, its turn, and the order in which it comes to an end.
+#pragma once
+
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include <ouro/runtime/loop.hpp>
+#include <ouro/runtime/spawn.hpp>
+
+#include "engine.hpp"
+#include "mailbox.hpp"
+#include "timers.hpp"
+
+namespace ouro::detail {
+
+/// FIFO of ready nodes.
+class ready_queue {
+  public:
+    bool empty() const noexcept { return first_ == nullptr; }
+    void push(ready_node& node) noexcept {
+        node.next = nullptr;
+        (last_ ? last_->next : first_) = &node;
+        last_ = &node;
+        node.queued = true;
+    }
+    ready_node* pop() noexcept {
+        ready_node* node = first_;
+        if (node) {
+            first_ = node->next;
+            if (!first_) last_ = nullptr;
+            node->queued = false;
+        }
+        return node;
+    }
+
+  private:
+    ready_node* first_ = nullptr;
+    ready_node* last_ = nullptr;
+};
+
+/// A callback on its way: in the ready queue or in the timer queue, shared with its handles.
+struct scheduled_call : ready_node, timer_node {
+    loop_state* home;
+    callback what;
+    std::source_location created;
+    unsigned references = 1;  // the queue it is in
+    bool is_timer = false;
+    bool cancelled = false;
+    bool ran = false;
+
+    scheduled_call(loop_state& home, callback what, std::source_location created) noexcept;
+    void release() noexcept;
+    void cancel() noexcept;
+    void call() noexcept;
+    static void run_ready(ready_node& node) noexcept { static_cast<scheduled_call&>(node).call(); }
+    static void fire_timer(timer_node& node) noexcept { static_cast<scheduled_call&>(node).call(); }
+};
+
+/// The call behind a node, or null when the node is something else.
+inline scheduled_call* as_scheduled_call(ready_node& node) noexcept {
+    return node.run == &scheduled_call::run_ready ? static_cast<scheduled_call*>(&node) : nullptr;
+}
+inline scheduled_call* as_scheduled_call(timer_node& node) noexcept {
+    return node.fire == &scheduled_call::fire_timer ? static_cast<scheduled_call*>(&node) : nullptr;
+}
+
+struct loop_state {
+    loop_state(loop& self, const loop_options& options);
+    ~loop_state();
+
+    // One turn and its parts, in order.
+    /// `until`: how long to wait for the kernel when nothing is ready; `time_point::min()` is not at all.
+    void turn(clock::time_point until) noexcept;
+    void run_turn_end_hooks() noexcept;
+    clock::time_point wait_deadline(clock::time_point until) const noexcept;
+    void collect_expired() noexcept;
+    void run_queued(ready_queue& queued) noexcept;
+    void run_completions() noexcept;
+    void run_expired() noexcept;
+
+    void run_until_stopped();
+    void deliver(const completion& done) noexcept;
+    void complete_later(op& target, std::int32_t res) noexcept;
+    /// Calls `item`, timing it in debug mode.
+    template <class Item, class Name>
+    void timed(Item&& item, Name&& name) noexcept;
+    void report_slow(clock::duration took, std::string name) noexcept;
+    void require_open(const char* what) const;
+    void require_own_thread(const char* what) const;
+    void report(failure_report what) noexcept { self.call_exception_handler(what); }
+
+    // The end.
+    void close() noexcept;
+    void drop_scheduled() noexcept;
+    void shut_resources() noexcept;
+    void cancel_tasks() noexcept;
+    void say_farewell() noexcept;
+    bool drain() noexcept;
+    void drop_deferred() noexcept;
+    void destroy_tasks() noexcept;
+    void report_leaks() noexcept;
+
+    loop& self;
+    std::unique_ptr<engine> kernel;
+    std::shared_ptr<mailbox> box;
+    ready_queue ready;
+    std::vector<completion> batch;     // completions of this turn
+    std::vector<completion> deferred;  // completions made here, for the next turn
+    std::vector<callback> letters;     // posts being taken out of the mailbox
+    timer_queue timers;
+    std::vector<timer_node*> expired;  // due in this turn, in order; null once cancelled
+    list<turn_end_hook> turn_end_hooks;
+    list<task_core> tasks;
+    list<loop_resource> resources;
+    function<void(loop&, const failure_report&)> handler;
+    task_core* current_task = nullptr;
+    std::thread::id thread;            // the thread that runs it, or ran it last
+    std::size_t live_ops = 0;
+    std::size_t live_tasks = 0;
+    std::size_t live_calls = 0;
+    std::size_t live_descriptors = 0;
+    std::size_t live_resources = 0;
+    std::uint64_t turns = 0;
+    std::uint64_t delivered = 0;
+    std::uint64_t late = 0;
+    std::uint64_t next_task_id = 1;
+    bool debug = false;
+    bool running = false;
+    bool stopping = false;
+    bool closing = false;
+    bool refusing = false;  // new operations end cancelled at once
+    bool closed = false;
+};
+
+/// The position of a timer that is due in this turn; its `sequence` is then the index in `expired`.
+inline constexpr std::size_t expired_mark = timer_node::npos - 1;
+
+}  // namespace ouro::detail

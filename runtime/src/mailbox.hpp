@@ -1,0 +1,36 @@
+// Where other threads leave callbacks for a loop.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include <ouro/runtime/loop.hpp>
+
+namespace ouro::detail {
+
+class engine;
+
+class mailbox {
+  public:
+    mailbox(loop& home, engine& sleeper) noexcept : home_(&home), sleeper_(&sleeper) {}
+
+    /// Leaves `what` and wakes the loop; false when the loop is closed.
+    bool post(callback what);
+    /// Takes what was left since the last time. Loop thread.
+    void take(std::vector<callback>& into);
+    /// A cheap look, without the lock.
+    bool pending() const noexcept { return pending_.load(std::memory_order_acquire); }
+    /// No post is taken any more; what was left is destroyed.
+    void close() noexcept;
+
+  private:
+    std::mutex guard_;
+    std::vector<callback> letters_;
+    std::atomic<bool> pending_{false};
+    loop* home_;       // null once closed
+    engine* sleeper_;
+};
+
+}  // namespace ouro::detail

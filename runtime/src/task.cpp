@@ -1,0 +1,356 @@
+// Spawned tasks: the trampoline, the way up of an error, cancellation and joining.
+#include <cstdio>
+#include <utility>
+
+#include <ouro/runtime/spawn.hpp>
+
+#include "loop_state.hpp"
+
+namespace ouro {
+namespace detail {
+// ---- life of a task
+
+task_core::task_core(loop& home, promise_base& root, std::source_location created) noexcept
+    : home_(&home), root_(&root), id_(home.state().next_task_id++), created_(created) {
+    root.owner = this;
+    resume_.owner = this;
+    resume_.run = &run_ready;
+    loop_state& state = home.state();
+    state.tasks.push_back(*this);
+    ++state.live_tasks;
+    schedule(nullptr);
+}
+
+task_core::~task_core() {
+    if (root_) root_->self.destroy();
+    if (seen_ || !done() || state_ == outcome::value || cancelled()) return;
+    error why = state_ == outcome::threw ? error::from_exception(thrown_) : std::move(why_);
+    home_->call_exception_handler({.message = "the failure of a task was never looked at",
+                                   .error = std::move(why),
+                                   .subject = name(),
+                                   .created = created_});
+}
+
+void task_core::release() noexcept {
+    if (--references_ == 0) destroy_self();
+}
+
+std::string task_core::name() const {
+    return name_.empty() ? "task-" + std::to_string(id_) : name_;
+}
+
+bool task_core::cancelled() const noexcept {
+    return state_ == outcome::failed && why_.code() == make_error_code(errc::cancelled);
+}
+
+const error& task_core::failure_seen() noexcept {
+    seen_ = true;
+    return why_;
+}
+
+std::exception_ptr task_core::thrown_seen() noexcept {
+    seen_ = true;
+    return thrown_;
+}
+
+task_core* task_core::current() noexcept {
+    loop* home = loop::try_current();
+    return home ? home->state().current_task : nullptr;
+}
+
+void require_open_loop(loop& home, const char* what) {
+    home.state().require_open(what);
+    home.state().require_own_thread(what);
+}
+
+// ---- running
+
+/// Queues the next step: the first one, or the one after `waking` has ended.
+void task_core::schedule(wait_point* waking) noexcept {
+    waking_ = waking;
+    make_ready(*home_, resume_);
+}
+
+void task_core::run_ready(ready_node& node) noexcept {
+    task_core& self = *static_cast<resume_node&>(node).owner;
+    if (wait_point* waking = std::exchange(self.waking_, nullptr)) {
+        // A cancel between the wake-up and this step takes the place of the result (rule 104).
+        if (self.must_cancel_) {
+            error cancelled = self.cancellation();
+            if (!(waking->failure_ == errc::cancelled)) return waking->fail(std::move(cancelled));
+        }
+        if (waking->failed() && !waking->catches_) {
+            self.failing = waking->frame_;
+            self.failure = waking->take_failure();
+        } else {
+            self.next_frame = waking->frame_->self;
+        }
+    } else {
+        self.started_ = true;
+        if (self.must_cancel_) {  // cancelled before its first statement (rule 105)
+            fail_frame(*self.root_, self.cancellation());
+        } else {
+            self.next_frame = self.root_->self;
+        }
+    }
+    self.step();
+}
+
+/// Resumes frames until none is left that can go on. The only place that resumes one.
+void task_core::step() noexcept {
+    loop_state& state = home_->state();
+    task_core* const before = std::exchange(state.current_task, this);
+    OURO_ASSERT(before == nullptr, "a task was stepped from inside another one's step");
+    for (;;) {
+        if (next_frame) {
+            std::exchange(next_frame, nullptr).resume();
+        } else if (failing) {
+            take_down();
+        } else {
+            break;
+        }
+    }
+    state.current_task = before;
+    if (finished && !done()) finish();
+}
+
+/// Carries a failure up the chain of waiting frames to the nearest one that asked for the result. The frames passed over
+/// are suspended; they are destroyed here, innermost first and without recursion.
+void task_core::take_down() noexcept {
+    promise_base* frame = std::exchange(failing, nullptr);
+    error why = std::move(failure);
+    failure = {};
+    for (;;) {
+        if (frame->where.line() != 0) why.passed(frame->where);
+        if (!frame->parent || frame->parent_catches) break;
+        promise_base* const up = frame->parent;
+        *frame->slot = nullptr;
+        frame->self.destroy();
+        frame = up;
+    }
+    if (frame->state == outcome::failed) {
+        frame->failure = std::move(why);
+    } else {
+        frame->fail(std::move(why));
+    }
+    if (frame->parent) {
+        next_frame = frame->parent->self;
+    } else {
+        finished = true;
+    }
+}
+
+void task_core::finish() noexcept {
+    promise_base& root = *root_;
+    switch (root.state) {
+        case outcome::value:
+            if (must_cancel_) {  // it cancelled itself and never waited again (rule 107)
+                why_ = cancellation();
+                state_ = outcome::failed;
+                break;
+            }
+            try {
+                collect(root);
+                state_ = outcome::value;
+            } catch (...) {
+                thrown_ = std::current_exception();
+                state_ = outcome::threw;
+            }
+            break;
+        case outcome::threw:
+            thrown_ = root.thrown;
+            state_ = outcome::threw;
+            break;
+        default:
+            why_ = std::move(root.failure);
+            state_ = outcome::failed;
+            break;
+    }
+    root_->self.destroy();
+    root_ = nullptr;
+    list_link::unlink();
+    --home_->state().live_tasks;
+    while (done_hook* hook = hooks_.pop_front()) hook->task_done();
+    release();
+}
+
+/// For a loop that closes: the frames go from the innermost outwards, then the task counts as cancelled.
+void task_core::destroy_frames() noexcept {
+    promise_base* frame = root_;
+    if (leaf_) frame = leaf_->frame_;
+    if (waking_) frame = waking_->frame_;
+    leaf_ = waking_ = nullptr;
+    while (frame->parent) {
+        promise_base* const up = frame->parent;
+        *frame->slot = nullptr;
+        frame->self.destroy();
+        frame = up;
+    }
+    frame->fail(error::cancelled(cancel_cause::shutdown, "run " + name()));
+    finish();
+}
+
+// ---- cancellation
+
+bool task_core::cancel(cancel_cause cause) noexcept {
+    if (done()) return false;
+    ++cancel_requests_;
+    cause_ = cause;
+    if (leaf_) {
+        leaf_->kind().cancel(*leaf_, cause);
+    } else {
+        must_cancel_ = true;
+    }
+    return true;
+}
+
+unsigned task_core::uncancel() noexcept {
+    if (cancel_requests_ > 0 && --cancel_requests_ == 0) must_cancel_ = false;
+    return cancel_requests_;
+}
+
+error task_core::cancellation() noexcept {
+    must_cancel_ = false;
+    return error::cancelled(cause_);
+}
+
+// ---- waits
+
+bool wait_point::suspend_frame(promise_base& frame) noexcept {
+    frame_ = &frame;
+    task_core& task = static_cast<task_core&>(*frame.owner);
+    if (task.must_cancel_) {
+        failure_ = task.cancellation();
+        task.schedule(this);
+        return false;
+    }
+    task.leaf_ = this;
+    return true;
+}
+
+bool wait_point::suspend_foreign() noexcept { return true; }
+
+void wait_point::complete() noexcept {
+    if (!frame_) return foreign_.resume();
+    task_core& task = static_cast<task_core&>(*frame_->owner);
+    task.leaf_ = nullptr;
+    task.next_frame = frame_->self;
+    task.step();
+}
+
+void wait_point::fail(error why) noexcept {
+    if (!frame_) {
+        failure_ = std::move(why);
+        return foreign_.resume();
+    }
+    task_core& task = static_cast<task_core&>(*frame_->owner);
+    task.leaf_ = nullptr;
+    if (catches_) {
+        failure_ = std::move(why);
+        task.next_frame = frame_->self;
+    } else {
+        task.failing = frame_;
+        task.failure = std::move(why);
+    }
+    task.step();
+}
+
+void wait_point::wake() noexcept {
+    if (!frame_) {
+        loop::current().call_soon([this] { foreign_.resume(); });
+        return;
+    }
+    task_core& task = static_cast<task_core&>(*frame_->owner);
+    task.leaf_ = nullptr;
+    task.schedule(this);
+}
+
+void wait_point::wake_failed(error why) noexcept {
+    failure_ = std::move(why);
+    wake();
+}
+
+void defer_cancel(const wait_point& wait, cancel_cause) noexcept {
+    if (!wait.frame()) return;
+    static_cast<task_core&>(*wait.frame()->owner).defer_cancel();
+}
+
+// ---- join
+
+namespace {
+const wait_kind* join_kind() noexcept;
+}
+
+join_wait::join_wait(task_core& target) noexcept : wait_point(*join_kind()), target_(&target) {
+    target_->retain();
+}
+
+void join_wait::start() noexcept {
+    if (target_ == task_core::current()) {
+        return wake_failed(error(errc::invalid_state, "await the very task that is running"));
+    }
+    if (target_->done()) return task_done();
+    target_->on_done(*this);
+}
+
+void join_wait::task_done() noexcept {
+    if (target_->state() == outcome::failed) return wake_failed(target_->failure_seen());
+    wake();
+}
+
+void join_wait::cancel_target(wait_point& wait, cancel_cause cause) noexcept {
+    static_cast<join_wait&>(wait).target_->cancel(cause);
+}
+
+// ---- sleep, yield
+
+namespace {
+
+struct join_access : join_wait {
+    static constexpr wait_kind kind{"join", &join_wait::cancel_target};
+};
+const wait_kind* join_kind() noexcept { return &join_access::kind; }
+
+void cancel_yield(wait_point&, cancel_cause) noexcept {}  // it is in the ready queue already
+
+}  // namespace
+
+const wait_kind yield_kind{"yield", &cancel_yield};
+
+struct sleep_access {
+    static void fired(timer_node& timer) noexcept {
+        static_cast<sleep_awaitable&>(timer).complete();
+    }
+    static void cancelled(wait_point& wait, cancel_cause cause) noexcept {
+        auto& self = static_cast<sleep_awaitable&>(wait);
+        remove_timer(*self.home_, self);
+        self.wake_failed(error::cancelled(cause, "sleep"));
+    }
+};
+
+const wait_kind sleep_kind{"sleep", &sleep_access::cancelled};
+
+sleep_awaitable::sleep_awaitable(result<clock::time_point> deadline) noexcept
+    : awaitable(sleep_kind), deadline_(std::move(deadline)) {
+    fire = &sleep_access::fired;
+}
+
+void sleep_awaitable::start() noexcept {
+    home_ = &loop::current();
+    if (!deadline_) return wake_failed(std::move(deadline_.error()));
+    if (*deadline_ == clock::time_point::min()) return wake();
+    when = *deadline_;
+    try {
+        add_timer(*home_, *this);
+    } catch (const std::bad_alloc&) {
+        wake_failed(error(std::errc::not_enough_memory, "sleep"));
+    }
+}
+
+void report_main_failure(const error& why) noexcept {
+    const std::string text = "ouro: " + why.describe() + "\n";
+    std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+}  // namespace detail
+}  // namespace ouro

@@ -1,0 +1,120 @@
+// The loop's shared receive memory.
+#include "buffer_ring.hpp"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <system_error>
+
+#include "../checks.hpp"
+#include "kernel_abi.hpp"
+
+namespace ouro::uring {
+namespace {
+
+constexpr std::uint32_t last_slice = 1U << 16;  // lease flag: the kernel is done with the buffer
+
+std::byte* map(std::size_t bytes) {
+    void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        throw std::system_error(errno, std::system_category(), "map the shared receive buffers");
+    }
+    ::madvise(memory, bytes, MADV_DONTFORK);  // a child must not write where our kernel side writes
+    return static_cast<std::byte*>(memory);
+}
+
+int register_with(ring& owner, void* entries, unsigned count, unsigned flags) noexcept {
+    abi::buffer_ring_registration request{};
+    request.ring_address = reinterpret_cast<std::uintptr_t>(entries);
+    request.entry_count = count;
+    request.group = buffer_ring::group;
+    request.flags = static_cast<std::uint16_t>(flags);
+    return owner.register_call(abi::register_buffer_ring, &request, 1);
+}
+
+// Without incremental buffers each receive takes a whole one: the same memory is cut into more and smaller ones.
+constexpr std::size_t whole_buffer_bytes = 32 * 1024;
+
+}  // namespace
+
+buffer_ring::buffer_ring(ring& owner, std::size_t buffer_bytes, unsigned count)
+    : owner_(owner), buffer_bytes_(buffer_bytes), count_(count) {
+    int outcome = -EINVAL;
+    if (owner.can().incremental_buffers) {
+        outcome = set_up_entries(abi::buffer_ring_incremental);
+        incremental_ = outcome == 0;
+    }
+    if (outcome == -EINVAL) {
+        while (buffer_bytes_ > whole_buffer_bytes && count_ < max_count) {
+            buffer_bytes_ /= 2;
+            count_ *= 2;
+        }
+        outcome = set_up_entries(0);
+    }
+    owner.can().incremental_buffers = incremental_;
+    if (outcome < 0) {
+        throw std::system_error(-outcome, std::system_category(),
+                                "register the shared receive buffers (Linux 5.19 or newer)");
+    }
+    used_.resize(count_);
+    memory_ = map(buffer_bytes_ * count_);
+    for (unsigned i = 0; i < count_; ++i) offer(static_cast<std::uint16_t>(i));
+    publish();
+    detail::poison(memory_, buffer_bytes_ * count_);
+}
+
+int buffer_ring::set_up_entries(unsigned flags) {
+    const std::size_t bytes = count_ * sizeof(io_uring_buf);
+    entries_ = reinterpret_cast<io_uring_buf_ring*>(map(bytes));
+    const int outcome = register_with(owner_, entries_, count_, flags);
+    if (outcome < 0) {
+        ::munmap(entries_, bytes);
+        entries_ = nullptr;
+    }
+    return outcome;
+}
+
+buffer_ring::~buffer_ring() {
+    detail::unpoison(memory_, buffer_bytes_ * count_);
+    ::munmap(memory_, buffer_bytes_ * count_);
+    ::munmap(entries_, count_ * sizeof(io_uring_buf));
+}
+
+std::byte* buffer_ring::take(std::uint32_t cqe_flags, std::size_t length) noexcept {
+    const auto buffer = static_cast<std::uint16_t>(cqe_flags >> IORING_CQE_BUFFER_SHIFT);
+    std::byte* const data = start_of(buffer) + used_[buffer];
+    if (incremental_) used_[buffer] += static_cast<std::uint32_t>(length);
+    ++lent_;
+    detail::unpoison(data, length);
+    return data;
+}
+
+std::uint32_t buffer_ring::lease_of(std::uint32_t cqe_flags) const noexcept {
+    const std::uint32_t buffer = cqe_flags >> IORING_CQE_BUFFER_SHIFT;
+    const bool kernel_goes_on = incremental_ && (cqe_flags & abi::cqe_buffer_more);
+    return buffer | (kernel_goes_on ? 0 : last_slice);
+}
+
+void buffer_ring::give_back(std::uint32_t lease, std::byte* data, std::size_t length) noexcept {
+    --lent_;
+    detail::poison(data, length);
+    if (!(lease & last_slice)) return;
+    const auto buffer = static_cast<std::uint16_t>(lease);
+    used_[buffer] = 0;
+    offer(buffer);
+    publish();
+}
+
+void buffer_ring::offer(std::uint16_t buffer) noexcept {
+    io_uring_buf& entry = entries_->bufs[tail_ & (count_ - 1)];
+    entry.addr = reinterpret_cast<std::uintptr_t>(start_of(buffer));
+    entry.len = static_cast<std::uint32_t>(buffer_bytes_);
+    entry.bid = buffer;
+    ++tail_;
+}
+
+void buffer_ring::publish() noexcept {
+    __atomic_store_n(&entries_->tail, tail_, __ATOMIC_RELEASE);
+}
+
+}  // namespace ouro::uring

@@ -1,0 +1,53 @@
+// The loop's shared receive memory: buffers the kernel picks from when data comes, so that idle connections pin none.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "ring.hpp"
+
+namespace ouro::uring {
+
+/// A ring of equal buffers registered with the kernel. With incremental buffers (6.12) several receives share one buffer,
+/// each taking the next part of it; without them every receive takes a whole one.
+///
+/// A slice handed out by `take` stays valid until its `give_back`; slices are given back in the order they were taken.
+class buffer_ring {
+  public:
+    buffer_ring(ring& owner, std::size_t buffer_bytes, unsigned count);
+    ~buffer_ring();
+    buffer_ring(const buffer_ring&) = delete;
+    buffer_ring& operator=(const buffer_ring&) = delete;
+
+    /// The bytes behind a completion of `length` bytes with these flags, in the order of the completions.
+    std::byte* take(std::uint32_t cqe_flags, std::size_t length) noexcept;
+    /// The lease to name in `give_back`: whether the slice was the last one of its buffer.
+    std::uint32_t lease_of(std::uint32_t cqe_flags) const noexcept;
+    /// The slice is not used any more.
+    void give_back(std::uint32_t lease, std::byte* data, std::size_t length) noexcept;
+    bool incremental() const noexcept { return incremental_; }
+    std::size_t lent() const noexcept { return lent_; }
+    static constexpr std::uint16_t group = 0;
+
+  private:
+    static constexpr unsigned max_count = 32768;  // the kernel's limit
+    int set_up_entries(unsigned flags);
+    void offer(std::uint16_t buffer) noexcept;
+    void publish() noexcept;
+    std::byte* start_of(std::uint16_t buffer) const noexcept {
+        return memory_ + std::size_t{buffer} * buffer_bytes_;
+    }
+
+    ring& owner_;
+    std::size_t buffer_bytes_;
+    unsigned count_;
+    bool incremental_ = false;
+    io_uring_buf_ring* entries_ = nullptr;
+    std::byte* memory_ = nullptr;
+    std::vector<std::uint32_t> used_;  // bytes of each buffer the kernel has filled
+    std::uint16_t tail_ = 0;
+    std::size_t lent_ = 0;
+};
+
+}  // namespace ouro::uring

@@ -1,0 +1,307 @@
+// The io_uring engine: every submission entry of the library is filled here, every completion is read here.
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <vector>
+
+#include "../checks.hpp"
+#include "../engine.hpp"
+#include "buffer_ring.hpp"
+#include "kernel_abi.hpp"
+#include "ring.hpp"
+
+namespace ouro::uring {
+namespace {
+
+using detail::completion;
+
+// op::engine_state
+constexpr std::uint8_t plain = 0;
+constexpr std::uint8_t fast_send_pending = 1;  // no completion will come unless it failed
+constexpr std::uint8_t starved = 2;            // waits for a shared buffer, not in the kernel
+constexpr std::uint8_t ring_receive = 3;
+constexpr std::uint8_t direct_receive = 4;     // `data`, `length`: the memory the kernel owns
+constexpr std::uint8_t cancel_sent = 0x80;
+
+// An op's address and, above it, which use of the op this is: a late cancel cannot hit the next one at the same place.
+constexpr unsigned generation_shift = 48;
+std::uint64_t tag(const op& request) noexcept {
+    return reinterpret_cast<std::uintptr_t>(&request) |
+           (std::uint64_t{request.generation} << generation_shift);
+}
+constexpr std::uint64_t ignored_tag = 0;
+
+class uring_engine final : public detail::engine {
+  public:
+    explicit uring_engine(const loop_options& options)
+        : ring_(options), buffers_(ring_, options.ring_buffer_bytes, options.ring_buffer_count) {
+        wake_fd_ = ::eventfd(0, EFD_CLOEXEC);
+        if (wake_fd_ < 0) {
+            throw std::system_error(errno, std::system_category(), "eventfd");
+        }
+    }
+    ~uring_engine() override {
+        if (!ring_.foreign_process()) take_back_wake();
+        ::close(wake_fd_);
+    }
+
+    // ---- operations
+
+    void recv(op& request, int fd, std::span<std::byte> into) noexcept override {
+        OURO_ASSERT(detail::addressable(into.data(), into.size()),
+                    "recv into memory that is freed or in use by another operation");
+        io_uring_sqe* entry = prepare(request);
+        io_uring_prep_recv(entry, fd, into.data(), into.size(), 0);
+        finish(entry, request);
+        request.engine_state = direct_receive;
+        lend(request, into.data(), into.size());
+    }
+    void recv_ring(op& request, int fd) noexcept override {
+        request.length = static_cast<std::size_t>(fd);
+        arm_ring_receive(request, 0);
+    }
+    void send(op& request, int fd, std::span<const std::byte> from,
+              io::send_mode mode) noexcept override {
+        OURO_ASSERT(detail::addressable(from.data(), from.size()), "send from freed memory");
+        io_uring_sqe* entry = prepare(request);
+        const bool fast = mode == io::send_mode::fast && ring_.can().fast_send;
+        io_uring_prep_send(entry, fd, from.data(), from.size(),
+                           MSG_NOSIGNAL | MSG_WAITALL | (fast ? MSG_DONTWAIT : 0));
+        finish(entry, request);
+        request.length = from.size();
+        if (fast) {
+            entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
+            request.engine_state = fast_send_pending;
+            fast_sends_.push_back(&request);
+        }
+    }
+    void send_pieces(op& request, int fd, std::span<const iovec> pieces) noexcept override {
+        // The kernel reads the header and the list when the entry is submitted, which is before the next poll returns.
+        auto& scratch = scratch_.emplace_back(std::make_unique<message>());
+        scratch->pieces.assign(pieces.begin(), pieces.end());
+        scratch->header.msg_iov = scratch->pieces.data();
+        scratch->header.msg_iovlen = scratch->pieces.size();
+        io_uring_sqe* entry = prepare(request);
+        io_uring_prep_sendmsg(entry, fd, &scratch->header, MSG_NOSIGNAL | MSG_WAITALL);
+        finish(entry, request);
+    }
+    void accept(op& request, int fd) noexcept override {
+        io_uring_sqe* entry = prepare(request);
+        io_uring_prep_accept(entry, fd, nullptr, nullptr, SOCK_CLOEXEC);
+        finish(entry, request);
+    }
+    void accept_many(op& request, int fd) noexcept override {
+        io_uring_sqe* entry = prepare(request);
+        io_uring_prep_multishot_accept(entry, fd, nullptr, nullptr, SOCK_CLOEXEC);
+        finish(entry, request);
+    }
+    void connect(op& request, int fd, const sockaddr* peer, socklen_t length) noexcept override {
+        io_uring_sqe* entry = prepare(request);
+        io_uring_prep_connect(entry, fd, peer, length);
+        finish(entry, request);
+    }
+    void read(op& request, int fd, std::span<std::byte> into) noexcept override {
+        io_uring_sqe* entry = prepare(request);
+        io_uring_prep_read(entry, fd, into.data(), static_cast<unsigned>(into.size()), std::uint64_t(-1));
+        finish(entry, request);
+        request.engine_state = direct_receive;
+        lend(request, into.data(), into.size());
+    }
+    void poll_fd(op& request, int fd, std::uint32_t events) noexcept override {
+        io_uring_sqe* entry = prepare(request);
+        io_uring_prep_poll_add(entry, fd, events);
+        finish(entry, request);
+    }
+    void cancel(op& request) noexcept override {
+        if (request.engine_state == starved) {
+            std::erase(starved_, &request);
+            return made_here_.push_back(
+                {&request, -ECANCELED, 0, nullptr, 0, request.generation});
+        }
+        if (request.engine_state & cancel_sent) return;
+        request.engine_state |= cancel_sent;
+        send_cancel(tag(request), 0);
+    }
+    void cancel_all() noexcept override {
+        send_cancel(0, abi::cancel_any | abi::cancel_all);
+        for (op* waiting : std::exchange(starved_, {})) {
+            made_here_.push_back({waiting, -ECANCELED, 0, nullptr, 0, waiting->generation});
+        }
+    }
+
+    // ---- the kernel
+
+    void poll(clock::time_point deadline, std::vector<completion>& out) noexcept override {
+        if (!wake_.in_flight && !closing_) arm_wake();
+        rearm_starved();
+        if (!made_here_.empty()) deadline = clock::time_point::min();
+        const bool waits = deadline != clock::time_point::min();
+        if (waits || ring_.wants_enter()) {
+            ring_.enter(deadline);
+            scratch_.clear();
+        }
+        reap(out);
+        while (ring_.overflowed()) {  // completions the kernel could not place: make it place them now
+            ring_.enter(clock::time_point::min());
+            reap(out);
+        }
+        if (ring_.pending() == 0) complete_fast_sends(out);
+        out.insert(out.end(), made_here_.begin(), made_here_.end());
+        made_here_.clear();
+    }
+    void submit() noexcept override {
+        if (ring_.pending()) ring_.enter(clock::time_point::min());
+        if (ring_.pending() == 0) scratch_.clear();
+    }
+    void release(const completion& done) noexcept override {
+        buffers_.give_back(done.lease, done.data, static_cast<std::size_t>(done.res));
+    }
+    void wake() noexcept override {
+        const std::uint64_t one = 1;
+        // It fails only when the counter is at its limit, and then the loop is awake for long.
+        [[maybe_unused]] const auto written = ::write(wake_fd_, &one, sizeof one);
+    }
+    bool foreign_process() const noexcept override { return ring_.foreign_process(); }
+    void add_statistics(loop_statistics& into) const noexcept override {
+        into.enters = ring_.enters;
+        into.submitted = ring_.submitted;
+        into.cq_overflows = ring_.overflows;
+        into.sq_full = ring_.sq_full;
+        into.enter_retries = ring_.retries;
+        into.ring_exhausted = exhausted_;
+    }
+    std::size_t lent_buffers() const noexcept override { return buffers_.lent(); }
+    std::string report() const override { return ring_.report(); }
+
+  private:
+    struct message {
+        msghdr header{};
+        std::vector<iovec> pieces;
+    };
+
+    io_uring_sqe* prepare(op& request) noexcept {
+        detail::released(&request);
+        return ring_.get_sqe();
+    }
+    static void finish(io_uring_sqe* entry, const op& request) noexcept {
+        entry->user_data = tag(request);
+    }
+    static void lend(op& request, std::byte* memory, std::size_t bytes) noexcept {
+        request.data = memory;
+        request.length = bytes;
+        detail::poison(memory, bytes);
+    }
+
+    void arm_ring_receive(op& request, unsigned how) noexcept {
+        io_uring_sqe* entry = prepare(request);
+        io_uring_prep_recv(entry, static_cast<int>(request.length), nullptr, 0, 0);
+        entry->ioprio = static_cast<std::uint16_t>(IORING_RECV_MULTISHOT | how);
+        entry->flags |= IOSQE_BUFFER_SELECT;
+        entry->buf_group = buffer_ring::group;
+        finish(entry, request);
+        request.engine_state = ring_receive;
+    }
+    /// Receives that found no buffer start again once buffers are back. Polling first keeps an idle socket from failing at
+    /// once on a ring that is empty again.
+    void rearm_starved() noexcept {
+        for (op* waiting : std::exchange(starved_, {})) {
+            arm_ring_receive(*waiting, IORING_RECVSEND_POLL_FIRST);
+        }
+    }
+    void send_cancel(std::uint64_t target, unsigned flags) noexcept {
+        io_uring_sqe* entry = ring_.get_sqe();
+        io_uring_prep_cancel64(entry, target, static_cast<int>(flags));
+        entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
+        entry->user_data = ignored_tag;
+    }
+
+    void reap(std::vector<completion>& out) noexcept {
+        ring_.reap([&](const io_uring_cqe& cqe) {
+            if (cqe.user_data == ignored_tag) return;
+            op& target = *reinterpret_cast<op*>(
+                cqe.user_data & ((std::uint64_t{1} << generation_shift) - 1));
+            detail::acquired(&target);
+            if (&target == &wake_) {
+                wake_.in_flight = false;
+                return;
+            }
+            const bool more = cqe.flags & IORING_CQE_F_MORE;
+            const std::uint8_t state = target.engine_state & ~cancel_sent;
+            if (state == ring_receive && cqe.res == -ENOBUFS && !more) return starve(target);
+            completion done{&target, cqe.res, more ? op_flags::more : 0, target.data, 0,
+                            static_cast<std::uint16_t>(cqe.user_data >> generation_shift)};
+            if (cqe.flags & IORING_CQE_F_BUFFER) {
+                done.data = buffers_.take(cqe.flags, static_cast<std::size_t>(cqe.res));
+                done.lease = buffers_.lease_of(cqe.flags);
+                done.flags |= op_flags::lent;
+            }
+            if (!more) {
+                if (state == direct_receive) detail::unpoison(target.data, target.length);
+                target.engine_state = plain;
+            }
+            out.push_back(done);
+        });
+    }
+    void starve(op& request) noexcept {
+        ++exhausted_;
+        if (request.engine_state & cancel_sent) {
+            made_here_.push_back({&request, -ECANCELED, 0, nullptr, 0, request.generation});
+            return;
+        }
+        request.engine_state = starved;
+        starved_.push_back(&request);
+    }
+    /// A fast send that made no completion has put all its bytes into the socket by the time the kernel returned.
+    void complete_fast_sends(std::vector<completion>& out) noexcept {
+        for (op* sent : fast_sends_) {
+            if ((sent->engine_state & ~cancel_sent) != fast_send_pending) continue;
+            sent->engine_state = plain;
+            out.push_back({sent, static_cast<std::int32_t>(sent->length), 0, nullptr, 0,
+                           sent->generation});
+        }
+        fast_sends_.clear();
+    }
+
+    void arm_wake() noexcept {
+        io_uring_sqe* entry = ring_.get_sqe();
+        io_uring_prep_read(entry, wake_fd_, &wake_count_, sizeof wake_count_, 0);
+        wake_.in_flight = true;
+        ++wake_.generation;
+        entry->user_data = tag(wake_);
+    }
+    /// The read on the wake-up descriptor points into this object: it must be back before the object dies.
+    void take_back_wake() noexcept {
+        closing_ = true;
+        std::vector<completion> ignored;
+        for (int i = 0; wake_.in_flight && i < 100; ++i) {
+            send_cancel(tag(wake_), 0);
+            poll(clock::now() + std::chrono::milliseconds(50), ignored);
+        }
+        wake_.in_flight = false;
+    }
+
+    ring ring_;
+    buffer_ring buffers_;
+    std::vector<op*> fast_sends_;            // submitted, outcome not known yet
+    std::vector<op*> starved_;               // receives without a buffer
+    std::vector<completion> made_here_;      // completions that need no kernel
+    std::vector<std::unique_ptr<message>> scratch_;  // headers of vectored sends, until they are submitted
+    int wake_fd_ = -1;
+    std::uint64_t wake_count_ = 0;
+    op wake_{nullptr};
+    bool closing_ = false;
+    std::uint64_t exhausted_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<detail::engine> make(const loop_options& options) {
+    return std::make_unique<uring_engine>(options);
+}
+
+}  // namespace ouro::uring

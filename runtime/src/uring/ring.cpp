@@ -1,0 +1,92 @@
+// Entering the kernel: everything submitted, deadlines kept, and no errno of io_uring_enter(2) that loses an entry.
+#include "ring.hpp"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+
+#include <ouro/runtime/assert.hpp>
+
+#include "kernel_abi.hpp"
+
+namespace ouro::uring {
+namespace {
+
+struct __kernel_timespec timespec_of(std::chrono::nanoseconds since) noexcept {
+    return {.tv_sec = since.count() / 1'000'000'000, .tv_nsec = since.count() % 1'000'000'000};
+}
+
+}  // namespace
+
+io_uring_sqe* ring::get_sqe() noexcept {
+    const unsigned entries = *uring_.sq.kring_entries;
+    while (uring_.sq.sqe_tail - __atomic_load_n(uring_.sq.khead, __ATOMIC_ACQUIRE) >= entries) {
+        ++sq_full;
+        enter(clock::time_point::min());
+    }
+    io_uring_sqe* entry = &uring_.sq.sqes[uring_.sq.sqe_tail & (entries - 1)];
+    ++uring_.sq.sqe_tail;
+    *entry = {};
+    return entry;
+}
+
+bool ring::wants_enter() const noexcept {
+    // Without the flag of the kernel we cannot know, so we ask.
+    if (!features_.taskrun_flag) return true;
+    return pending() != 0 || (flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
+void ring::enter(clock::time_point deadline) noexcept {
+    if (!enabled_) enable();
+    if (overflowed()) ++overflows;
+    __atomic_store_n(uring_.sq.ktail, uring_.sq.sqe_tail, __ATOMIC_RELEASE);
+    for (;;) {
+        const int outcome = enter_once(deadline, 0);
+        ++enters;
+        if (outcome >= 0) {
+            submitted += static_cast<unsigned>(outcome);
+            submitted_tail_ += static_cast<unsigned>(outcome);
+            if (pending() == 0) return;
+            continue;  // the kernel stopped early; what is left goes now, before anything else
+        }
+        switch (-outcome) {
+            case ETIME: return;  // the deadline: everything had been submitted
+            case EINTR:          // a signal came, and entries may not have been taken
+                ++retries;
+                submitted_tail_ = __atomic_load_n(uring_.sq.khead, __ATOMIC_ACQUIRE);
+                if (pending() == 0) return;
+                continue;
+            case EAGAIN:  // no memory for requests,
+            case EBUSY:   // or the completion queue is full: make room first
+                ++retries;
+                submitted_tail_ = __atomic_load_n(uring_.sq.khead, __ATOMIC_ACQUIRE);
+                return;  // the loop reaps and comes back: what is pending keeps it from sleeping
+            default:
+                OURO_ASSERT(false, "io_uring_enter failed in a way that no retry can mend");
+        }
+    }
+}
+
+int ring::enter_once(clock::time_point deadline, unsigned extra_flags) noexcept {
+    const bool waits = deadline != clock::time_point::min() && !has_completions();
+    struct __kernel_timespec limit {};
+    io_uring_getevents_arg argument{};
+    argument.sigmask_sz = _NSIG / 8;
+    if (waits && deadline != clock::time_point::max()) {
+        limit = timespec_of(features_.absolute_timer ? deadline.time_since_epoch()
+                                                     : deadline - clock::now());
+        if (limit.tv_sec < 0 || limit.tv_nsec < 0) limit = {};
+        argument.ts = reinterpret_cast<std::uintptr_t>(&limit);
+    }
+    // Always with GETEVENTS: under DEFER_TASKRUN a plain submit leaves finished operations unseen.
+    const unsigned flags =
+        enter_flags_ | extra_flags | IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+    const long outcome = ::syscall(__NR_io_uring_enter, enter_fd_, pending(), waits ? 1U : 0U,
+                                   flags, &argument, sizeof argument);
+    return outcome < 0 ? -errno : static_cast<int>(outcome);
+}
+
+}  // namespace ouro::uring

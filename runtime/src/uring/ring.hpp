@@ -1,0 +1,88 @@
+// One io_uring: submission entries in, one system call, completions out.
+#pragma once
+
+#include <liburing.h>
+
+#include <cstdint>
+#include <string>
+
+#include <ouro/runtime/loop.hpp>
+
+namespace ouro::uring {
+
+/// What this kernel can do for us, found out once. Tested with plain `if`.
+struct features {
+    bool defer_taskrun = false;        // 6.1: completions are produced when we ask, on our thread
+    bool single_issuer = false;        // 6.0
+    bool taskrun_flag = false;         // 5.19: the kernel says when there is work to ask for
+    bool registered_fd = false;        // 5.18: cheaper enter
+    bool absolute_timer = false;       // 6.12
+    bool no_iowait = false;            // 6.15
+    bool incremental_buffers = false;  // 6.12
+    bool fast_send = false;            // 5.17
+};
+
+/// Owns the ring of one loop. Used by the thread that first enters it.
+class ring {
+  public:
+    /// Throws `std::system_error` with cause and remedy.
+    explicit ring(const loop_options& options);
+    ~ring();
+    ring(const ring&) = delete;
+    ring& operator=(const ring&) = delete;
+
+    /// A zeroed entry. Never null: a full queue is handed to the kernel first.
+    io_uring_sqe* get_sqe() noexcept;
+    /// Entries filled and not taken by the kernel yet.
+    unsigned pending() const noexcept { return uring_.sq.sqe_tail - submitted_tail_; }
+    /// True when there is a reason to enter the kernel although nothing is to be waited for.
+    bool wants_enter() const noexcept;
+    /// Submits everything and, unless `deadline` is `time_point::min()`, waits for a completion until then.
+    void enter(clock::time_point deadline) noexcept;
+    /// True while completions wait in the kernel for room in the queue.
+    bool overflowed() const noexcept {
+        return (flags() & IORING_SQ_CQ_OVERFLOW) != 0;
+    }
+    /// Calls `each(const io_uring_cqe&)` for all completions there are.
+    template <class Each>
+    unsigned reap(Each&& each) noexcept {
+        const unsigned mask = *uring_.cq.kring_mask;
+        unsigned head = *uring_.cq.khead;
+        const unsigned tail = __atomic_load_n(uring_.cq.ktail, __ATOMIC_ACQUIRE);
+        const unsigned count = tail - head;
+        for (; head != tail; ++head) each(uring_.cq.cqes[head & mask]);
+        if (count) __atomic_store_n(uring_.cq.khead, head, __ATOMIC_RELEASE);
+        return count;
+    }
+    bool has_completions() const noexcept {
+        return *uring_.cq.khead != __atomic_load_n(uring_.cq.ktail, __ATOMIC_ACQUIRE);
+    }
+    int register_call(unsigned opcode, const void* argument, unsigned count) noexcept;
+
+    const features& can() const noexcept { return features_; }
+    features& can() noexcept { return features_; }
+    std::string report() const;
+    bool foreign_process() const noexcept;
+
+    std::uint64_t enters = 0;
+    std::uint64_t submitted = 0;
+    std::uint64_t retries = 0;
+    std::uint64_t sq_full = 0;
+    std::uint64_t overflows = 0;
+
+  private:
+    void enable() noexcept;
+    unsigned flags() const noexcept { return __atomic_load_n(uring_.sq.kflags, __ATOMIC_RELAXED); }
+    int enter_once(clock::time_point deadline, unsigned extra_flags) noexcept;
+
+    io_uring uring_{};
+    features features_;
+    unsigned setup_flags_ = 0;
+    unsigned submitted_tail_ = 0;  // entries below it were taken by the kernel
+    bool enabled_ = false;
+    int owner_pid_ = 0;
+    int enter_fd_ = -1;
+    unsigned enter_flags_ = 0;
+};
+
+}  // namespace ouro::uring
