@@ -235,7 +235,11 @@ bool remove_timer(loop& home, timer_node& timer) noexcept {
 }
 
 void add_resource(loop& home, loop_resource& resource) noexcept {
-    home.state().resources.push_back(resource);
+    add_resource(home, resource, home.state().resources);
+}
+
+void add_resource(loop& home, loop_resource& resource, list<loop_resource>& owner) noexcept {
+    owner.push_back(resource);
     ++home.state().live_resources;
 }
 

@@ -134,6 +134,6 @@ struct loop_state {
 };
 
 /// The position of a timer that is due in this turn; its `sequence` is then the index in `expired`.
-inline constexpr std::size_t expired_mark = timer_node::npos - 1;
+inline constexpr std::size_t expired_mark = timer_node::npos - 2;
 
 }  // namespace ouro::detail

@@ -265,6 +265,12 @@ void wait_point::wake() noexcept {
     task.schedule(this);
 }
 
+void wait_point::complete_or_wake() noexcept {
+    const bool between_steps =
+        frame_ && !static_cast<task_core&>(*frame_->owner).home_->state().current_task;
+    between_steps ? complete() : wake();
+}
+
 void wait_point::wake_failed(error why) noexcept {
     failure_ = std::move(why);
     wake();
@@ -278,10 +284,10 @@ void defer_cancel(const wait_point& wait, cancel_cause) noexcept {
 // ---- join
 
 namespace {
-const wait_kind* join_kind() noexcept;
+constexpr wait_kind join_kind{"join", &join_wait::cancel_target};
 }
 
-join_wait::join_wait(task_core& target) noexcept : wait_point(*join_kind()), target_(&target) {
+join_wait::join_wait(task_core& target) noexcept : wait_point(join_kind), target_(&target) {
     target_->retain();
 }
 
@@ -306,11 +312,6 @@ void join_wait::cancel_target(wait_point& wait, cancel_cause cause) noexcept {
 
 namespace {
 
-struct join_access : join_wait {
-    static constexpr wait_kind kind{"join", &join_wait::cancel_target};
-};
-const wait_kind* join_kind() noexcept { return &join_access::kind; }
-
 void cancel_yield(wait_point&, cancel_cause) noexcept {}  // it is in the ready queue already
 
 }  // namespace
@@ -333,6 +334,10 @@ const wait_kind sleep_kind{"sleep", &sleep_access::cancelled};
 sleep_awaitable::sleep_awaitable(result<clock::time_point> deadline) noexcept
     : awaitable(sleep_kind), deadline_(std::move(deadline)) {
     fire = &sleep_access::fired;
+}
+
+sleep_awaitable::~sleep_awaitable() {
+    if (queued()) remove_timer(*home_, *this);  // its task was destroyed by a closing loop
 }
 
 void sleep_awaitable::start() noexcept {

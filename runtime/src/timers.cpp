@@ -35,11 +35,6 @@ bool timer_queue::remove(timer_node& node) noexcept {
     return true;
 }
 
-const timer_node* timer_queue::first() const noexcept {
-    if (front_) return front_;
-    return heap_.empty() ? nullptr : heap_[0].node;
-}
-
 timer_node* timer_queue::pop_expired(time_point now) noexcept {
     const timer_node* earliest = first();
     if (!earliest || earliest->when > now) return nullptr;

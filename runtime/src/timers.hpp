@@ -25,7 +25,10 @@ class timer_queue {
     /// False if the node was not queued.
     bool remove(timer_node& node) noexcept;
     /// The node that fires next, or null.
-    const timer_node* first() const noexcept;
+    const timer_node* first() const noexcept {
+        if (front_) return front_;
+        return heap_.empty() ? nullptr : heap_[0].node;
+    }
     /// Unlinks and returns the earliest node if its deadline is not after `now`, else null.
     timer_node* pop_expired(time_point now) noexcept;
     /// Unlinks and returns some node, or null if there is none.
@@ -50,8 +53,8 @@ class timer_queue {
     timer_node* pop_first() noexcept;
     void erase(std::size_t position) noexcept;
 
-    // Null, or a node that fires before all of heap_. A timer shorter than all others takes the seat
-    // and, if it is cancelled, frees it again, without sifting past the others twice.
+    // Null, or a node that fires before all of heap_. A timer shorter than all others takes the
+    // seat and, if it is cancelled, frees it again, without sifting past the others.
     timer_node* front_ = nullptr;
     std::vector<entry> heap_;          // children of i are 4i+1 .. 4i+4
     std::uint64_t next_sequence_ = 0;  // 64 bits do not wrap

@@ -103,8 +103,8 @@ enum class severity : std::uint8_t { warning, failure };
 struct failure_report {
     severity level = severity::failure;  ///< warnings tell of misuse or slowness, failures of lost errors
     std::string message;                 ///< what happened, one line
-    ouro::error error;                   ///< why, when there is an error
-    std::string subject;                 ///< the task, callback or transport it happened to
+    ouro::error error{};                 ///< why, when there is an error
+    std::string subject{};               ///< the task, callback or transport it happened to
     std::source_location created{};      ///< where that was created; line 0 when unknown
 };
 
@@ -256,6 +256,7 @@ void at_turn_end(loop& home, turn_end_hook& hook) noexcept;
 void add_timer(loop& home, timer_node& timer);
 bool remove_timer(loop& home, timer_node& timer) noexcept;
 void add_resource(loop& home, loop_resource& resource) noexcept;
+void add_resource(loop& home, loop_resource& resource, list<loop_resource>& owner) noexcept;
 void remove_resource(loop& home, loop_resource& resource) noexcept;
 }  // namespace detail
 

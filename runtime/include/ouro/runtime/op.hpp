@@ -31,7 +31,6 @@ struct op {
     std::uint16_t generation = 0;   ///< tells this use of the op from an earlier one (late cancels)
     bool in_flight = false;         ///< started, and its terminal completion has not run yet
     std::uint8_t engine_state = 0;  ///< the engine's own
-    op* engine_next = nullptr;      ///< the engine's own list link
 };
 
 /// What accompanies a completion.

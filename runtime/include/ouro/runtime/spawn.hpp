@@ -150,8 +150,9 @@ class join_wait : public wait_point, public done_hook {
     void start() noexcept;
     void task_done() noexcept override;
 
-  protected:
     static void cancel_target(wait_point& wait, cancel_cause cause) noexcept;
+
+  protected:
     task_core* target_;
 };
 
@@ -311,7 +312,7 @@ extern const wait_kind yield_kind;
 class [[nodiscard]] sleep_awaitable : public awaitable<sleep_awaitable, void>, private timer_node {
   public:
     explicit sleep_awaitable(result<clock::time_point> deadline) noexcept;
-    ~sleep_awaitable() = default;
+    ~sleep_awaitable();
     void start() noexcept;
     void value() const noexcept {}
 

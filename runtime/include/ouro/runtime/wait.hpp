@@ -42,6 +42,8 @@ class wait_point {
     void fail(error why) noexcept;
     void wake() noexcept;
     void wake_failed(error why) noexcept;
+    /// `complete` where the loop's run phase allows it, else `wake`.
+    void complete_or_wake() noexcept;
 
     const wait_kind& kind() const noexcept { return *kind_; }
     promise_base* frame() const noexcept { return frame_; }
@@ -154,13 +156,14 @@ template <class Derived, class Value>
 class [[nodiscard]] op_awaitable : public awaitable<Derived, Value> {
   public:
     void start() noexcept;
+    /// The `cancel` of its kind.
+    static void cancel_op(wait_point& wait, cancel_cause cause) noexcept;
 
   protected:
     explicit op_awaitable(loop& home, const wait_kind& kind) noexcept
         : awaitable<Derived, Value>(kind), op_(&op_awaitable::finished), loop_(&home) {}
     std::int32_t res() const noexcept { return op_.res; }
     loop& home() const noexcept { return *loop_; }
-    static void cancel_op(wait_point& wait, cancel_cause cause) noexcept;
 
   private:
     static void finished(op& done) noexcept;
