@@ -1,0 +1,224 @@
+// Raw sockets you await: connect, accept, receive, send; no buffering.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <ouro/net/address.hpp>
+#include <ouro/runtime/intrusive.hpp>
+#include <ouro/runtime/io.hpp>
+#include <ouro/runtime/loop.hpp>
+#include <ouro/runtime/task.hpp>
+#include <ouro/runtime/wait.hpp>
+
+namespace ouro {
+
+/// Bytes to read.
+using bytes = std::span<const std::byte>;
+/// Bytes to fill.
+using mut_bytes = std::span<std::byte>;
+
+/// The bytes of a text.
+inline bytes as_bytes(std::string_view text) noexcept {
+    return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
+/// Bytes seen as a text.
+inline std::string_view as_text(bytes data) noexcept {
+    return {reinterpret_cast<const char*>(data.data()), data.size()};
+}
+
+class socket;
+
+namespace detail {
+
+/// A descriptor and the operations under way on it; closed when the socket is gone and the last of them has ended,
+/// because close(2) alone would neither end them nor tell the peer.
+struct socket_state {
+    struct use : list_link {
+        explicit use(socket_state& of) noexcept : target(&of) { ++of.references; }
+        ~use() {
+            unlink();
+            target->drop();
+        }
+        use(const use&) = delete;
+        use& operator=(const use&) = delete;
+        socket_state* target;
+        op* under_way = nullptr;
+    };
+
+    loop* home;
+    int fd;
+    list<use> uses;           // operations under way
+    unsigned references = 1;  // the socket and the operations
+
+    void begin(use& with, op& request) noexcept {
+        with.under_way = &request;
+        uses.push_back(with);
+    }
+    void cancel_uses() noexcept;
+    void drop() noexcept;
+};
+
+template <class Derived, class Value>
+class [[nodiscard]] socket_awaitable : public op_awaitable<Derived, Value> {
+  protected:
+    socket_awaitable(socket_state& of, const wait_kind& kind) noexcept
+        : op_awaitable<Derived, Value>(*of.home, kind), use_(of) {}
+    int begin(op& request) noexcept {
+        use_.target->begin(use_, request);
+        return use_.target->fd;
+    }
+    socket_state::use use_;
+};
+
+extern const wait_kind recv_kind;
+extern const wait_kind send_kind;
+extern const wait_kind accept_kind;
+extern const wait_kind connect_kind;
+
+/// The await of `socket::recv_into`.
+class [[nodiscard]] recv_op : public socket_awaitable<recv_op, std::size_t> {
+  public:
+    recv_op(socket_state& of, mut_bytes into) noexcept : socket_awaitable(of, recv_kind), into_(into) {
+        OURO_ASSERT(!into.empty(), "receive into an empty buffer would look like end of stream");
+    }
+    void submit(loop& home, op& request) noexcept { io::recv(home, request, begin(request), into_); }
+    std::size_t value() const noexcept { return static_cast<std::size_t>(res()); }
+    std::string doing() const { return "receive"; }
+
+  private:
+    friend op_awaitable<recv_op, std::size_t>;
+    mut_bytes into_;
+};
+
+/// The await of `socket::send`.
+class [[nodiscard]] send_op : public socket_awaitable<send_op, std::size_t> {
+  public:
+    send_op(socket_state& of, bytes from) noexcept : socket_awaitable(of, send_kind), from_(from) {}
+    void submit(loop& home, op& request) noexcept {
+        io::send(home, request, begin(request), from_, io::send_mode::all);
+    }
+    std::size_t value() const noexcept { return static_cast<std::size_t>(res()); }
+    std::string doing() const { return "send"; }
+
+  private:
+    bytes from_;
+};
+
+/// The await of `socket::connect`.
+class [[nodiscard]] connect_op : public socket_awaitable<connect_op, void> {
+  public:
+    connect_op(socket_state& of, const address& peer) noexcept
+        : socket_awaitable(of, connect_kind), peer_(peer) {}
+    void submit(loop& home, op& request) noexcept {
+        io::connect(home, request, begin(request), peer_.raw(), peer_.length());
+    }
+    void value() const noexcept {}
+    std::string doing() const { return "connect " + peer_.to_string(); }
+
+  private:
+    address peer_;
+};
+
+/// The await of `socket::accept`.
+class [[nodiscard]] accept_op : public socket_awaitable<accept_op, socket> {
+  public:
+    explicit accept_op(socket_state& of) noexcept : socket_awaitable(of, accept_kind) {}
+    ~accept_op();
+    void submit(loop& home, op& request) noexcept { io::accept(home, request, begin(request)); }
+    socket value() noexcept;
+    std::string doing() const { return "accept"; }
+
+  private:
+    bool claimed_ = false;
+};
+
+}  // namespace detail
+
+/// An owned socket on a loop, to be pulled from. Move-only; closes itself.
+///
+/// Operations may overlap as far as the kernel allows: one receive and one send at a time make sense. Closing or
+/// destroying a socket cancels what is under way on it; those awaits end with `errc::cancelled`, and the descriptor is
+/// closed after the last of them (rules 675, 742).
+///
+/// Threads  the loop's thread.
+/// Cost     every operation is one submission entry and no allocation.
+class socket {
+  public:
+    /// Refers to nothing.
+    socket() noexcept = default;
+    socket(socket&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+    socket& operator=(socket&& other) noexcept {
+        std::swap(state_, other.state_);
+        return *this;
+    }
+    ~socket() { close(); }
+
+    /// A new socket. `family` as in socket(2); stream sockets by default.
+    static result<socket> open(loop& home, int family, int type = SOCK_STREAM, int protocol = 0);
+    /// Takes ownership of a descriptor made elsewhere.
+    static socket adopt(loop& home, int fd);
+    /// A connected pair of unix stream sockets. socketpair(2)
+    static result<std::pair<socket, socket>> pair(loop& home);
+
+    /// Receives at least one byte into `into`, waiting if none has arrived.
+    ///
+    /// Result    bytes received, 1..into.size(); 0 only at end of stream.
+    /// Errors    connection_reset and others as recv(2).
+    /// Cancel    bytes that already arrived are returned, never dropped; then the next await is cancelled.
+    /// Lifetime  `into` must live until the await resumes.
+    detail::recv_op recv_into(mut_bytes into) noexcept { return {live(), into}; }
+    /// Receives up to `most` bytes into memory of its own; empty at end of stream (rule 664).
+    task<std::vector<std::byte>> recv(std::size_t most);
+    /// Sends from `from`: all of it, or what was taken before an error.
+    ///
+    /// Result    bytes taken, 1..from.size().
+    /// Cancel    the count of bytes that went out is returned, never dropped.
+    /// Lifetime  `from` must live and stay as it is until the await resumes.
+    detail::send_op send(bytes from) noexcept { return {live(), from}; }
+    /// Sends all of `from`, or fails; after a failure the amount sent is unknown (rule 665).
+    task<> send_all(bytes from);
+    /// Connects to `peer`. A cancelled or failed connect leaves the socket fit for closing only.
+    detail::connect_op connect(const address& peer) noexcept { return {live(), peer}; }
+    /// Waits for a connection on a listening socket. A cancelled accept takes no connection (rule 670).
+    detail::accept_op accept() noexcept { return detail::accept_op(live()); }
+
+    /// Binds to `where`. bind(2)
+    result<> bind(const address& where);
+    /// Starts to listen. listen(2)
+    result<> listen(int backlog_count = 100);
+    /// Half-closes: the peer reads to the end of what was sent, then end of stream. shutdown(2)
+    result<> shutdown_write();
+    /// Sets an integer option. setsockopt(2)
+    result<> set_option(int level, int name, int value);
+    /// Reads an integer option. getsockopt(2)
+    result<int> get_option(int level, int name) const;
+    /// The own address.
+    result<address> local_address() const;
+    /// The peer's address.
+    result<address> peer_address() const;
+
+    /// Cancels what is under way, then closes. Idempotent.
+    void close() noexcept;
+    /// Gives the descriptor to the caller. Nothing may be under way.
+    int release() noexcept;
+    /// The descriptor, -1 when closed.
+    int fd() const noexcept { return state_ ? state_->fd : -1; }
+    /// True until closed.
+    explicit operator bool() const noexcept { return state_ != nullptr; }
+    /// The loop it works on.
+    loop& home() const noexcept { return *live().home; }
+
+  private:
+    explicit socket(detail::socket_state* state) noexcept : state_(state) {}
+    detail::socket_state& live() const noexcept {
+        OURO_ASSERT(state_, "a closed socket was used");
+        return *state_;
+    }
+    detail::socket_state* state_ = nullptr;
+};
+
+}  // namespace ouro

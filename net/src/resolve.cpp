@@ -1,0 +1,81 @@
+// Names to addresses.
+#include <ouro/net/resolve.hpp>
+
+#include <netdb.h>
+
+#include <ouro/runtime/loop.hpp>
+#include <ouro/runtime/wait.hpp>
+
+namespace ouro {
+namespace {
+
+void cancel_resolve(detail::wait_point& wait, cancel_cause cause) noexcept;
+constexpr detail::wait_kind resolve_kind{"resolve", &cancel_resolve};
+
+/// The await of one look-up.
+class lookup : public detail::awaitable<lookup, std::vector<address>> {
+  public:
+    lookup(loop& home, std::string host, std::uint16_t port, const resolve_options& options)
+        : awaitable(resolve_kind), home_(home), request_(&lookup::finished) {
+        request_.host = std::move(host);
+        request_.service = std::to_string(port);
+        request_.family = options.family;
+        request_.flags = AI_NUMERICSERV | (options.for_listening ? AI_PASSIVE : 0);
+        request_.self = this;
+    }
+    void start() noexcept { io::resolve(home_, request_); }
+    std::vector<address> value() const {
+        std::vector<address> found;
+        for (const auto& each : request_.answers) {
+            found.emplace_back(reinterpret_cast<const sockaddr*>(&each.storage), each.length);
+        }
+        return found;
+    }
+    void cancel(cancel_cause cause) noexcept {
+        cause_ = cause;
+        io::cancel(home_, request_);
+    }
+
+  private:
+    struct request : io::resolve_op {
+        using resolve_op::resolve_op;
+        lookup* self = nullptr;
+    };
+    static void finished(op& done) noexcept {
+        lookup& self = *static_cast<request&>(done).self;
+        if (done.res == 0) return self.complete();
+        std::string doing = "resolve " + self.request_.host;
+        if (done.res == -ECANCELED) return self.fail(error::cancelled(self.cause_, std::move(doing)));
+        if (self.request_.gai_code != 0 && self.request_.gai_code != EAI_SYSTEM) {
+            doing += std::string(" (") + ::gai_strerror(self.request_.gai_code) + ")";
+            return self.fail(error(errc::no_address, std::move(doing)));
+        }
+        self.fail(error::from_errno(-done.res, std::move(doing)));
+    }
+
+    loop& home_;
+    request request_;
+    cancel_cause cause_ = cancel_cause::none;
+};
+
+void cancel_resolve(detail::wait_point& wait, cancel_cause cause) noexcept {
+    static_cast<lookup&>(wait).cancel(cause);
+}
+
+}  // namespace
+
+task<std::vector<address>> resolve(std::string host, std::uint16_t port, resolve_options options) {
+    if (host.find('\0') != host.npos) {
+        co_return error(errc::value_error, "resolve a name with a zero byte in it");
+    }
+    if (auto numeric = address::from_ip(host, port)) {
+        if (options.family == AF_UNSPEC || options.family == numeric->family()) {
+            co_return std::vector<address>{*numeric};
+        }
+    }
+    auto found = co_await lookup(loop::current(), host, port, options);
+    if (found.empty()) co_return error(errc::no_address, "resolve " + host);
+    co_return found;
+}
+
+}  // namespace ouro

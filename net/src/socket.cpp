@@ -1,0 +1,107 @@
+// Raw sockets.
+#include <ouro/net/socket.hpp>
+
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace ouro {
+namespace detail {
+const wait_kind recv_kind{"recv", &recv_op::cancel_op};
+const wait_kind send_kind{"send", &send_op::cancel_op};
+const wait_kind accept_kind{"accept", &accept_op::cancel_op};
+const wait_kind connect_kind{"connect", &connect_op::cancel_op};
+
+void socket_state::cancel_uses() noexcept {
+    for (use* each = uses.front(); each; each = uses.after(*each)) {
+        io::cancel(*home, *each->under_way);
+    }
+}
+
+void socket_state::drop() noexcept {
+    if (--references) return;
+    if (fd >= 0) io::close(*home, fd);
+    delete this;
+}
+
+accept_op::~accept_op() {
+    if (!claimed_ && res() > 0) ::close(res());  // accepted, and the frame that waited is gone
+}
+
+socket accept_op::value() noexcept {
+    claimed_ = true;
+    return socket::adopt(home(), res());
+}
+
+}  // namespace detail
+
+result<socket> socket::open(loop& home, int family, int type, int protocol) {
+    auto fd = io::socket(home, family, type, protocol);
+    if (!fd) return fd.error();
+    return socket(new detail::socket_state{&home, *fd, {}, 1});
+}
+
+socket socket::adopt(loop& home, int fd) {
+    io::adopt(home, fd);
+    return socket(new detail::socket_state{&home, fd, {}, 1});
+}
+
+result<std::pair<socket, socket>> socket::pair(loop& home) {
+    int fds[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
+        return error::from_errno(errno, "make a socket pair");
+    }
+    return std::pair(adopt(home, fds[0]), adopt(home, fds[1]));
+}
+
+task<std::vector<std::byte>> socket::recv(std::size_t most) {
+    std::vector<std::byte> data(most);
+    data.resize(co_await recv_into(data));
+    co_return data;
+}
+
+task<> socket::send_all(bytes from) {
+    while (!from.empty()) from = from.subspan(co_await send(from));
+}
+
+result<> socket::bind(const address& where) {
+    auto bound = io::bind(home(), fd(), where.raw(), where.length());
+    if (!bound) bound.error().while_doing("bind " + where.to_string());
+    return bound;
+}
+
+result<> socket::listen(int backlog_count) { return io::listen(home(), fd(), backlog_count); }
+result<> socket::shutdown_write() { return io::shutdown(home(), fd(), SHUT_WR); }
+result<> socket::set_option(int level, int name, int value) {
+    return io::set_option(home(), fd(), level, name, value);
+}
+result<int> socket::get_option(int level, int name) const {
+    return io::get_option(home(), fd(), level, name);
+}
+
+namespace {
+result<address> to_address(result<io::resolved> name) {
+    if (!name) return name.error();
+    return address(reinterpret_cast<const sockaddr*>(&name->storage), name->length);
+}
+}  // namespace
+
+result<address> socket::local_address() const { return to_address(io::local_name(home(), fd())); }
+result<address> socket::peer_address() const { return to_address(io::peer_name(home(), fd())); }
+
+void socket::close() noexcept {
+    if (detail::socket_state* state = std::exchange(state_, nullptr)) {
+        state->cancel_uses();
+        state->drop();
+    }
+}
+
+int socket::release() noexcept {
+    OURO_ASSERT(live().uses.empty(), "a socket was released with an operation under way");
+    io::disown(home(), state_->fd);
+    const int fd = std::exchange(state_->fd, -1);
+    close();
+    return fd;
+}
+
+}  // namespace ouro
