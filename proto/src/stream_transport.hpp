@@ -1,0 +1,156 @@
+// The stream transport: one connected socket, one protocol, one receive and one send at a time.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include <ouro/proto/flow_control.hpp>
+#include <ouro/proto/transport.hpp>
+#include <ouro/runtime/loop.hpp>
+#include <ouro/runtime/wait.hpp>
+
+#include "write_queue.hpp"
+
+namespace ouro::detail {
+
+class server_state;
+
+// The two operations of a transport; each is a base so that a completion leads to the transport by a cast.
+struct receive_op : op {
+    using op::op;
+};
+struct transmit_op : op {
+    using op::op;
+};
+
+/// States, and what may happen in them:
+///
+///   made -> open -> (peer's end of stream, kept open) -> closing: flushing -> ending: cancelling -> lost
+///
+/// `closing` refuses new input and lets output drain; `ending` drops output and waits for the operations to come back;
+/// then `connection_lost` is called from the ready queue, the descriptor is closed, and the transport lets go of itself.
+class stream_transport final : public transport,
+                               public socket_view,
+                               public std::enable_shared_from_this<stream_transport>,
+                               private receive_op,
+                               private transmit_op,
+                               private turn_end_hook,
+                               private ready_node,
+                               public loop_resource {
+  public:
+    stream_transport(loop& home, int fd, std::shared_ptr<base_protocol> receiver);
+    ~stream_transport() override;
+
+    /// Makes the connection live: `connection_made`, then reading. From the loop's run phase.
+    void begin(list<loop_resource>& owner, std::shared_ptr<server_state> accepted_by);
+    /// The same from anywhere: queues it, and wakes `creator` afterwards, if there is one.
+    void begin_soon(wait_point* creator);
+    /// Answers leave at once (rule 343). Accepted sockets have it from their listener.
+    void set_no_delay() noexcept;
+    /// The creator does not wait any more.
+    void forget_creator() noexcept { creator_ = nullptr; }
+
+    void close() override;
+    bool is_closing() const noexcept override { return closing_; }
+    void set_protocol(std::shared_ptr<base_protocol> receiver) override;
+    std::shared_ptr<base_protocol> get_protocol() const override { return receiver_; }
+    std::any extra_info(std::string_view name) const override;
+    bool is_reading() const noexcept override { return !paused_ && !closing_; }
+    void pause_reading() override;
+    void resume_reading() override;
+    using write_transport::write;
+    std::error_code write(bytes data) override;
+    std::error_code write(std::vector<std::byte>&& data) override;
+    std::error_code writelines(std::span<const bytes> chunks) override;
+    std::error_code write_eof() override;
+    bool can_write_eof() const noexcept override { return true; }
+    void abort() override { end({}); }
+    std::error_code set_write_buffer_limits(std::ptrdiff_t high_bytes, std::ptrdiff_t low_bytes) override;
+    std::pair<std::size_t, std::size_t> get_write_buffer_limits() const noexcept override {
+        return flow_.limits();
+    }
+    std::size_t get_write_buffer_size() const noexcept override {
+        return ending_ ? 0 : queue_.size();
+    }
+
+  private:
+    // Reading.
+    void arm_receive();
+    void arm_ring_receive();
+    void arm_direct_receive();
+    static void received(op& done) noexcept;
+    void take_ring_data(const op& done);
+    void take_direct_data(std::int32_t count);
+    void take_end(std::int32_t res);
+    void deliver(bytes data);
+    void feed_buffered(bytes data);
+    void direct_placed(std::size_t count);
+    void deliver_held();
+    void deliver_or_hold(bytes data);
+    void deliver_eof();
+    void stop_receiving() noexcept;
+    bool may_receive() const noexcept {
+        return !paused_ && !closing_ && !at_eof_ && begun_ && !held_any();
+    }
+    bool held_any() const noexcept {
+        return held_ != nullptr;
+    }
+    struct held_input;
+    held_input& hold();
+
+    // Writing.
+    bool drop_write() noexcept;
+    void offer_now() noexcept;
+    void schedule_flush() noexcept;
+    void flush() noexcept;
+    static void flush_hook(turn_end_hook& hook) noexcept;
+    static void sent(op& done) noexcept;
+    void drained();
+    void pause_if_above();
+
+    // The end.
+    void end(error why) noexcept;
+    void fail(const char* where, error why) noexcept;
+    void settle() noexcept;
+    void lose() noexcept;
+    static void run_soon(ready_node& node) noexcept;
+    void run_pending() noexcept;
+    void schedule() noexcept;
+    template <class Callback>
+    bool guarded(const char* where, Callback&& callback) noexcept;
+    void report(const char* where, error why) noexcept;
+    void attach(std::shared_ptr<base_protocol> receiver);
+    void call_made() noexcept;
+    void capture_names() noexcept;
+    std::string describe() const;
+
+    std::shared_ptr<stream_transport> self_;   // the loop's hold, until lost
+    std::shared_ptr<base_protocol> receiver_;
+    protocol* streaming_ = nullptr;            // receiver_ as what it is: one of the two
+    buffered_protocol* buffered_ = nullptr;
+    write_queue queue_;
+    flow_control flow_;
+    std::unique_ptr<held_input> held_;         // input that came while paused
+    std::shared_ptr<base_protocol> lender_;    // a replaced protocol whose buffer the kernel still fills
+    std::shared_ptr<server_state> server_;
+    struct end_names;
+    std::unique_ptr<end_names> names_;         // the addresses, as they were at the start
+    wait_point* creator_ = nullptr;
+    error why_lost_;
+    std::uint32_t dropped_writes_ = 0;
+    bool begun_ = false;        // connection_made has returned
+    bool paused_ = false;       // pause_reading
+    bool at_eof_ = false;       // the peer's end of stream was seen
+    bool direct_ = false;       // the receive under way goes into the protocol's memory
+    bool closing_ = false;
+    bool ending_ = false;       // connection_lost is due once the operations are back
+    bool lost_ = false;
+    bool eof_wanted_ = false;   // write_eof was called
+    bool eof_sent_ = false;
+    bool full_ = false;         // the socket took less than it was offered: the next send waits for room
+    bool made_due_ = false;     // what the ready node is queued for
+    bool lost_due_ = false;
+    bool held_due_ = false;
+};
+
+}  // namespace ouro::detail
