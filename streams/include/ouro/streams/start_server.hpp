@@ -1,0 +1,73 @@
+// A coroutine for every client.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <ouro/proto/server.hpp>
+#include <ouro/streams/reader.hpp>
+#include <ouro/streams/writer.hpp>
+
+namespace ouro {
+
+/// How streams are served.
+struct stream_server_options {
+    server_options server{};                               ///< how the server listens
+    std::size_t limit_bytes = default_stream_limit_bytes;  ///< of each reader
+};
+
+namespace detail {
+using stream_handler = function<task<>(stream_reader, stream_writer)>;
+protocol_factory serving_streams(std::shared_ptr<stream_handler> handler, std::size_t limit_bytes);
+
+/// A plain function as a handler: it is simply called (rule 644).
+template <class Handler>
+task<> call_plain(Handler& handler, stream_reader reader, stream_writer writer) {
+    handler(std::move(reader), std::move(writer));
+    co_return;
+}
+
+template <class Handler>
+protocol_factory stream_factory(Handler handler, std::size_t limit_bytes) {
+    if constexpr (std::is_void_v<std::invoke_result_t<Handler&, stream_reader, stream_writer>>) {
+        auto plain = [handler = std::move(handler)](stream_reader reader, stream_writer writer) mutable {
+            return call_plain(handler, std::move(reader), std::move(writer));
+        };
+        return serving_streams(std::make_shared<stream_handler>(std::move(plain)), limit_bytes);
+    } else {
+        return serving_streams(std::make_shared<stream_handler>(std::move(handler)), limit_bytes);
+    }
+}
+}  // namespace detail
+
+/// A callable `task<>(stream_reader, stream_writer)`, or one that returns nothing.
+template <class Handler>
+concept stream_server_handler = std::invocable<Handler&, stream_reader, stream_writer>;
+
+/// Listens on `host`:`port` and runs `handler(reader, writer)` as a task for every client.
+///
+/// An error that leaves the handler goes to the loop's exception handler and closes that connection; other clients go on
+/// (rule 645). The connection is closed when the handler lets go of its writer.
+template <stream_server_handler Handler>
+task<server> start_server(Handler handler, std::string host, std::uint16_t port,
+                          stream_server_options options = {}) {
+    return detail::listen_on(detail::stream_factory(std::move(handler), options.limit_bytes),
+                             std::move(host), port, options.server);
+}
+/// The same on one known address, unix sockets included.
+template <stream_server_handler Handler>
+task<server> start_server(Handler handler, address where, stream_server_options options = {}) {
+    return detail::listen_on(detail::stream_factory(std::move(handler), options.limit_bytes), where,
+                             options.server);
+}
+/// The same on a bound socket, which belongs to the server from then on.
+template <stream_server_handler Handler>
+task<server> start_server(Handler handler, socket bound, stream_server_options options = {}) {
+    return detail::listen_on(detail::stream_factory(std::move(handler), options.limit_bytes),
+                             std::move(bound), options.server);
+}
+
+}  // namespace ouro

@@ -1,0 +1,49 @@
+// The memory of a reader.
+#include "read_buffer.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace ouro::detail {
+
+mut_bytes read_buffer::room(std::size_t wanted) {
+    if (!viewed_ && empty()) begin_ = end_ = 0;
+    // A quarter of the block, or what was asked for, is worth a receive; less than that is not.
+    const std::size_t enough = std::max(wanted, std::min(next_capacity_, capacity_) / 4);
+    if (capacity_ - end_ < std::max<std::size_t>(enough, 1) || (empty() && !viewed_ && capacity_ < next_capacity_)) {
+        const std::size_t need = std::max(size() + std::max(wanted, next_capacity_ / 2), next_capacity_);
+        if (!viewed_ && need <= capacity_) {
+            std::memmove(block_.get(), block_.get() + begin_, size());
+        } else {
+            auto fresh = std::make_unique_for_overwrite<std::byte[]>(need);
+            if (size()) std::memcpy(fresh.get(), block_.get() + begin_, size());
+            if (viewed_ && !retired_) retired_ = std::move(block_);
+            block_ = std::move(fresh);
+            capacity_ = need;
+        }
+        end_ -= begin_;
+        begin_ = 0;
+    }
+    return {block_.get() + end_, capacity_ - end_};
+}
+
+void read_buffer::filled(std::size_t count) noexcept {
+    end_ += count;
+    if (end_ == capacity_ && next_capacity_ < most_capacity) {
+        next_capacity_ = std::min(most_capacity, std::max(next_capacity_, capacity_) * 4);
+    }
+}
+
+bytes read_buffer::take(std::size_t count) noexcept {
+    const bytes view{block_.get() + begin_, count};
+    begin_ += count;
+    viewed_ = viewed_ || count != 0;
+    return view;
+}
+
+void read_buffer::release_view() noexcept {
+    viewed_ = false;
+    retired_.reset();
+}
+
+}  // namespace ouro::detail

@@ -1,0 +1,352 @@
+// Streams: the protocol between a transport and the coroutines that read and write.
+#include "stream_core.hpp"
+
+#include <algorithm>
+#include <string_view>
+
+#include <ouro/runtime/spawn.hpp>
+
+namespace ouro::detail {
+namespace {
+
+constexpr wait_kind read_kind{"read", &read_wait_base::cancelled};
+constexpr wait_kind drain_kind{"drain", &drain_wait::leave};
+constexpr wait_kind closed_kind{"wait_closed", &closed_wait::leave};
+
+}  // namespace
+
+// ---- from the transport
+
+void stream_core::connection_made(std::shared_ptr<transport> link) {
+    link_ = std::move(link);
+    if (!handler_) return;
+    auto self = shared_from_this();
+    spawn(run_handler(stream_reader(self), stream_writer(self)));
+}
+
+task<> stream_core::run_handler(stream_reader reader, stream_writer writer) {
+    const auto self = shared_from_this();
+    const auto handler = handler_;
+    error why;
+    try {
+        auto ended = co_await as_result((*handler)(std::move(reader), std::move(writer)));
+        if (!ended) why = std::move(ended.error());
+    } catch (...) {
+        why = error::from_exception(std::current_exception());
+    }
+    if (!why) co_return;
+    self->link_->close();
+    if (why == errc::cancelled) co_return;  // rule 646
+    loop::current().call_exception_handler({.message = "the handler of a client failed",
+                                            .error = std::move(why),
+                                            .subject = "stream server",
+                                            .created = {}});
+}
+
+mut_bytes stream_core::get_buffer(std::ptrdiff_t hint) {
+    if (reader_gone_) buffer_.discard();
+    return buffer_.room(hint > 0 ? static_cast<std::size_t>(hint) : 1);
+}
+
+void stream_core::buffer_updated(std::size_t count) {
+    buffer_.filled(count);
+    if (reader_gone_) return buffer_.discard();
+    wake_reader();
+    if (buffer_.size() > 2 * limit_ && !read_paused_ && link_) {  // rule 621
+        read_paused_ = true;
+        link_->pause_reading();
+    }
+}
+
+bool stream_core::eof_received() {
+    feed_eof();
+    return true;  // the user may go on writing (rule 639)
+}
+
+void stream_core::connection_lost(error why) {
+    lost_ = true;
+    lost_why_ = why;
+    if (why) {
+        set_failure(why);
+    } else {
+        feed_eof();
+    }
+    while (drain_wait* each = drains_.pop_front()) {
+        lost_why_ ? each->wake_failed(lost_why_) : each->wake();
+    }
+    end_closing_drains();
+    while (closed_wait* each = closed_waits_.pop_front()) {
+        lost_why_ ? each->wake_failed(lost_why_) : each->wake();
+    }
+}
+
+void stream_core::resume_writing() {
+    write_paused_ = false;
+    while (drain_wait* each = drains_.pop_front()) each->wake();
+}
+
+// ---- reading
+
+void stream_core::feed(bytes data) {
+    OURO_ASSERT(!eof_, "feed_data after feed_eof");
+    if (data.empty()) return;
+    const mut_bytes room = buffer_.room(data.size());
+    std::copy(data.begin(), data.end(), room.begin());
+    buffer_updated(data.size());
+}
+
+void stream_core::feed_eof() noexcept {
+    eof_ = true;
+    wake_reader();
+}
+
+void stream_core::set_failure(error why) noexcept {
+    failure_ = std::move(why);
+    wake_reader();
+}
+
+void stream_core::reader_gone() noexcept {
+    reader_gone_ = true;
+    buffer_.discard();
+    if (read_paused_ && link_) link_->resume_reading();
+}
+
+/// The waiting read, if it has what it wants now.
+void stream_core::wake_reader() noexcept {
+    if (!waiting_) return;
+    error why;
+    const verdict now = look(*waiting_, why);
+    if (now == verdict::waits) return;
+    read_wait_base& read = *std::exchange(waiting_, nullptr);
+    now == verdict::fails ? read.wake_failed(std::move(why)) : read.complete_or_wake();
+}
+
+stream_core::verdict stream_core::look(read_wait_base& read, error& why) {
+    if (failure_) {
+        why = failure_;
+        return verdict::fails;
+    }
+    const read_request& request = read.request_;
+    switch (request.what) {
+        case read_request::kind::some:
+            return request.count == 0 || !buffer_.empty() || eof_ ? verdict::ready : verdict::waits;
+        case read_request::kind::all: return eof_ ? verdict::ready : verdict::waits;
+        case read_request::kind::exactly:
+            if (buffer_.size() >= request.count) return verdict::ready;
+            if (!eof_) return verdict::waits;
+            why = error(errc::incomplete_read, "read exactly " + std::to_string(request.count) + " bytes")
+                      .with_data(std::string(as_text(buffer_.unread())), request.count);
+            buffer_.discard();
+            return verdict::fails;
+        case read_request::kind::until: return look_until(read, why);
+    }
+    return verdict::waits;
+}
+
+stream_core::verdict stream_core::look_until(read_wait_base& read, error& why) {
+    const read_request& request = read.request_;
+    std::size_t shortest = 1;
+    std::size_t longest = 1;
+    if (!request.separators.empty()) {
+        shortest = longest = request.separators.front().size();
+        for (const auto& each : request.separators) {
+            shortest = std::min(shortest, each.size());
+            longest = std::max(longest, each.size());
+        }
+    }
+    if (shortest == 0) {
+        why = error(errc::value_error, "read until an empty separator");
+        return verdict::fails;
+    }
+    match found{};
+    if (find(request, read.searched_, found)) {
+        if (found.start > limit_) return overrun(read, found.start, why);
+        return verdict::ready;
+    }
+    const std::size_t size = buffer_.size();
+    read.searched_ = size + 1 > longest ? size + 1 - longest : 0;
+    if (read.searched_ > limit_) return overrun(read, read.searched_, why);
+    if (!eof_) return verdict::waits;
+    if (request.line) return verdict::ready;  // the rest, or nothing
+    why = error(errc::incomplete_read, "read until a separator")
+              .with_data(std::string(as_text(buffer_.unread())), 0);
+    buffer_.discard();
+    return verdict::fails;
+}
+
+/// The match that ends first, at or after `from` (rule 606).
+bool stream_core::find(const read_request& request, std::size_t from, match& found) const noexcept {
+    const std::string_view text = as_text(buffer_.unread());
+    if (request.separators.empty()) {
+        const auto at = text.find('\n', from);
+        found = {at, at + 1};
+        return at != text.npos;
+    }
+    bool any = false;
+    for (const std::string& separator : request.separators) {
+        const auto at = text.find(separator, from);
+        if (at == text.npos) continue;
+        const std::size_t end = at + separator.size();
+        if (!any || end < found.end) found = {at, end};
+        any = true;
+    }
+    return any;
+}
+
+/// No separator within the limit: the data is kept, except that readline skips the line (rules 610, 611, 614).
+stream_core::verdict stream_core::overrun(read_wait_base& read, std::size_t count, error& why) {
+    if (!read.request_.line) {
+        why = error(errc::limit_overrun, "read until a separator").with_data({}, count);
+        return verdict::fails;
+    }
+    why = error(errc::value_error,
+                "read a line (longer than the limit of " + std::to_string(limit_) + " bytes)");
+    match found{};
+    if (find(read.request_, 0, found)) {
+        (void)buffer_.take(found.end);
+    } else {
+        buffer_.discard();
+    }
+    buffer_.release_view();
+    consumed();
+    return verdict::fails;
+}
+
+std::size_t stream_core::ready_count(read_wait_base& read) noexcept {
+    const read_request& request = read.request_;
+    match found{};
+    switch (request.what) {
+        case read_request::kind::some: return std::min(request.count, buffer_.size());
+        case read_request::kind::exactly: return request.count;
+        case read_request::kind::until:
+            if (find(request, 0, found)) return found.end;
+            return buffer_.size();
+        case read_request::kind::all: break;
+    }
+    return buffer_.size();
+}
+
+bytes stream_core::take(read_wait_base& read) noexcept {
+    buffer_.release_view();
+    const bytes view = buffer_.take(ready_count(read));
+    consumed();
+    return view;
+}
+
+/// After reading: a paused transport goes on once the buffer is down to the limit (rule 622).
+void stream_core::consumed() noexcept {
+    if (!read_paused_ || buffer_.size() > limit_) return;
+    read_paused_ = false;
+    if (link_) link_->resume_reading();
+}
+
+void stream_core::wait(read_wait_base& read) noexcept {
+    waiting_ = &read;
+    if (!read_paused_) return;
+    read_paused_ = false;  // a read beyond the limit must not wait for itself (rule 623)
+    if (link_) link_->resume_reading();
+}
+
+void stream_core::stop_waiting(read_wait_base& read) noexcept {
+    if (waiting_ == &read) waiting_ = nullptr;
+}
+
+read_wait_base::read_wait_base(stream_core& of, read_request request) noexcept
+    : wait_point(read_kind), core_(&of), request_(std::move(request)) {}
+
+bool read_wait_base::await_ready() noexcept {
+    if (core_->reading()) return false;
+    core_->release_view();
+    error why;
+    // Failures take the way through the suspension, which ends the task.
+    return !core_->failure() && request_.what != read_request::kind::until
+               ? core_->look(*this, why) == stream_core::verdict::ready
+               : false;
+}
+
+void read_wait_base::start() noexcept {
+    if (core_->reading()) {
+        return wake_failed(error(errc::already_waiting, "read from a stream"));
+    }
+    error why;
+    switch (core_->look(*this, why)) {
+        case stream_core::verdict::ready: return wake();
+        case stream_core::verdict::waits: return core_->wait(*this);
+        case stream_core::verdict::fails: return wake_failed(std::move(why));
+    }
+}
+
+bytes read_wait_base::take() noexcept { return core_->take(*this); }
+
+void read_wait_base::cancelled(wait_point& wait, cancel_cause cause) noexcept {
+    auto& self = static_cast<read_wait_base&>(wait);
+    self.core_->stop_waiting(self);
+    self.wake_failed(error::cancelled(cause, "read"));
+}
+
+// ---- writing
+
+bool stream_core::may_write() const noexcept {
+    return !failure_ && !lost_ && !write_paused_ && !link_->is_closing();
+}
+
+void stream_core::drain(drain_wait& waiter) noexcept {
+    if (failure_) return waiter.wake_failed(failure_);
+    if (lost_) return waiter.wake_failed(error(std::errc::connection_reset, "drain"));
+    if (link_->is_closing()) {
+        const bool first = closing_drains_.empty();
+        closing_drains_.push_back(waiter);
+        if (first) {
+            loop::current().call_soon([self = shared_from_this()] { self->end_closing_drains(); });
+        }
+        return;
+    }
+    if (!write_paused_) return waiter.wake();
+    drains_.push_back(waiter);
+}
+
+void stream_core::end_closing_drains() noexcept {
+    while (drain_wait* each = closing_drains_.pop_front()) {
+        if (lost_) {
+            each->wake_failed(lost_why_ ? lost_why_ : error(std::errc::connection_reset, "drain"));
+        } else if (write_paused_) {
+            drains_.push_back(*each);
+        } else {
+            each->wake();
+        }
+    }
+}
+
+void stream_core::wait_closed(closed_wait& waiter) noexcept {
+    if (!lost_) return closed_waits_.push_back(waiter);
+    lost_why_ ? waiter.wake_failed(lost_why_) : waiter.wake();
+}
+
+void stream_core::writer_gone() noexcept {
+    if (link_ && !link_->is_closing()) link_->close();
+}
+
+drain_wait::drain_wait(stream_core& core) noexcept : awaitable(drain_kind), core_(&core) {}
+bool drain_wait::await_ready() const noexcept { return core_->may_write(); }
+void drain_wait::start() noexcept { core_->drain(*this); }
+void drain_wait::leave(wait_point& wait, cancel_cause cause) noexcept {
+    auto& self = static_cast<drain_wait&>(wait);
+    self.list_link::unlink();
+    self.wake_failed(error::cancelled(cause, "drain"));
+}
+
+closed_wait::closed_wait(stream_core& core) noexcept : awaitable(closed_kind), core_(&core) {}
+void closed_wait::start() noexcept { core_->wait_closed(*this); }
+void closed_wait::leave(wait_point& wait, cancel_cause cause) noexcept {
+    auto& self = static_cast<closed_wait&>(wait);
+    self.list_link::unlink();
+    self.wake_failed(error::cancelled(cause, "wait_closed"));
+}
+
+protocol_factory serving_streams(std::shared_ptr<stream_handler> handler, std::size_t limit_bytes) {
+    return [handler = std::move(handler), limit_bytes]() -> std::shared_ptr<base_protocol> {
+        return std::make_shared<stream_core>(limit_bytes, handler);
+    };
+}
+
+}  // namespace ouro::detail

@@ -1,0 +1,86 @@
+// What a reader, a writer and their transport share: an ordinary buffered protocol.
+#pragma once
+
+#include <memory>
+
+#include <ouro/proto/protocol.hpp>
+#include <ouro/proto/transport.hpp>
+#include <ouro/streams/reader.hpp>
+#include <ouro/streams/start_server.hpp>
+#include <ouro/streams/writer.hpp>
+
+#include "read_buffer.hpp"
+
+namespace ouro::detail {
+
+class stream_core final : public buffered_protocol, public std::enable_shared_from_this<stream_core> {
+  public:
+    explicit stream_core(std::size_t limit_bytes) : limit_(limit_bytes) {}
+    /// For the server side: `handler` runs as a task once the connection stands.
+    stream_core(std::size_t limit_bytes, std::shared_ptr<stream_handler> handler)
+        : limit_(limit_bytes), handler_(std::move(handler)) {}
+
+    // From the transport.
+    void connection_made(std::shared_ptr<transport> link) override;
+    mut_bytes get_buffer(std::ptrdiff_t hint) override;
+    void buffer_updated(std::size_t count) override;
+    bool eof_received() override;
+    void connection_lost(error why) override;
+    void pause_writing() override { write_paused_ = true; }
+    void resume_writing() override;
+
+    // For the reader.
+    void feed(bytes data);
+    void feed_eof() noexcept;
+    void set_failure(error why) noexcept;
+    bool at_eof() const noexcept { return eof_ && buffer_.empty(); }
+    const error& failure() const noexcept { return failure_; }
+    void reader_gone() noexcept;
+    /// What a read would meet now: satisfied, to wait, or failed (with `why`).
+    enum class verdict : unsigned char { ready, waits, fails };
+    verdict look(read_wait_base& read, error& why);
+    bytes take(read_wait_base& read) noexcept;
+    void wait(read_wait_base& read) noexcept;
+    void stop_waiting(read_wait_base& read) noexcept;
+    bool reading() const noexcept { return waiting_ != nullptr; }
+    void release_view() noexcept { buffer_.release_view(); }
+
+    // For the writer.
+    transport* link() const noexcept { return link_.get(); }
+    bool may_write() const noexcept;
+    void drain(drain_wait& waiter) noexcept;
+    void wait_closed(closed_wait& waiter) noexcept;
+    void writer_gone() noexcept;
+
+  private:
+    struct match {
+        std::size_t start;
+        std::size_t end;
+    };
+    verdict look_until(read_wait_base& read, error& why);
+    bool find(const read_request& request, std::size_t from, match& found) const noexcept;
+    verdict overrun(read_wait_base& read, std::size_t count, error& why);
+    std::size_t ready_count(read_wait_base& read) noexcept;
+    void wake_reader() noexcept;
+    void consumed() noexcept;
+    void end_closing_drains() noexcept;
+    task<> run_handler(stream_reader reader, stream_writer writer);
+
+    std::shared_ptr<transport> link_;
+    read_buffer buffer_;
+    std::size_t limit_;
+    std::shared_ptr<stream_handler> handler_;  // server side only
+    read_wait_base* waiting_ = nullptr;        // the one read that waits
+    list<drain_wait> drains_;                  // wait for resume_writing
+    list<drain_wait> closing_drains_;          // wait one turn on a closing transport (rule 631)
+    list<closed_wait> closed_waits_;
+    error failure_;                            // every read fails with it
+    error lost_why_;
+    bool eof_ = false;
+    bool lost_ = false;
+    bool write_paused_ = false;
+    bool read_paused_ = false;
+    bool reader_gone_ = false;
+};
+
+}  // namespace ouro::detail

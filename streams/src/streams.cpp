@@ -1,0 +1,132 @@
+// Readers, writers, and how they come to a connection.
+#include <limits>
+#include <system_error>
+
+#include <ouro/streams/open_connection.hpp>
+#include <ouro/streams/reader.hpp>
+#include <ouro/streams/writer.hpp>
+
+#include "stream_core.hpp"
+
+namespace ouro {
+namespace {
+
+using detail::read_request;
+
+std::size_t checked_limit(std::size_t limit_bytes) {
+    if (limit_bytes == 0) {
+        throw std::system_error(make_error_code(errc::value_error), "a stream limit of 0 bytes");
+    }
+    return limit_bytes;
+}
+
+}  // namespace
+
+// ---- reader
+
+stream_reader::stream_reader(std::size_t limit_bytes)
+    : core_(std::make_shared<detail::stream_core>(checked_limit(limit_bytes))) {}
+stream_reader::stream_reader(std::shared_ptr<detail::stream_core> core) noexcept
+    : core_(std::move(core)) {}
+stream_reader& stream_reader::operator=(stream_reader&& other) noexcept {
+    std::swap(core_, other.core_);
+    return *this;
+}
+stream_reader::~stream_reader() {
+    if (core_) core_->reader_gone();
+}
+detail::stream_core& stream_reader::live() const noexcept {
+    OURO_ASSERT(core_, "a moved-from stream_reader was used");
+    return *core_;
+}
+
+detail::read_wait<bytes> stream_reader::read_some() noexcept {
+    return {live(), {.count = std::numeric_limits<std::size_t>::max()}};
+}
+detail::read_wait<bytes> stream_reader::read(std::ptrdiff_t most) noexcept {
+    if (most < 0) return {live(), {.what = read_request::kind::all}};
+    return {live(), {.count = static_cast<std::size_t>(most)}};
+}
+detail::read_wait<bytes> stream_reader::readexactly(std::size_t count) noexcept {
+    return {live(), {.what = read_request::kind::exactly, .count = count}};
+}
+detail::read_wait<std::string_view> stream_reader::readuntil(std::string_view separator) {
+    return readuntil({separator});
+}
+detail::read_wait<std::string_view> stream_reader::readuntil(
+    std::initializer_list<std::string_view> separators) {
+    read_request request{.what = read_request::kind::until};
+    if (separators.size() == 0) request.separators.emplace_back();  // refused as an empty separator
+    for (const auto each : separators) request.separators.emplace_back(each);
+    return {live(), std::move(request)};
+}
+detail::read_wait<std::string_view> stream_reader::readline() {
+    return {live(), {.what = read_request::kind::until, .line = true}};
+}
+bool stream_reader::at_eof() const noexcept { return live().at_eof(); }
+void stream_reader::feed_data(bytes data) { live().feed(data); }
+void stream_reader::feed_eof() noexcept { live().feed_eof(); }
+void stream_reader::set_exception(error why) noexcept { live().set_failure(std::move(why)); }
+error stream_reader::exception() const noexcept { return live().failure(); }
+
+// ---- writer
+
+stream_writer::stream_writer(std::shared_ptr<detail::stream_core> core) noexcept
+    : core_(std::move(core)) {}
+stream_writer& stream_writer::operator=(stream_writer&& other) noexcept {
+    std::swap(core_, other.core_);
+    return *this;
+}
+stream_writer::~stream_writer() {
+    if (core_) core_->writer_gone();
+}
+transport& stream_writer::link() const noexcept {
+    OURO_ASSERT(core_ && core_->link(), "a moved-from stream_writer was used");
+    return *core_->link();
+}
+
+std::error_code stream_writer::write(bytes data) { return link().write(data); }
+std::error_code stream_writer::write(std::vector<std::byte>&& data) {
+    return link().write(std::move(data));
+}
+std::error_code stream_writer::writelines(std::span<const bytes> chunks) {
+    return link().writelines(chunks);
+}
+std::error_code stream_writer::write_eof() { return link().write_eof(); }
+bool stream_writer::can_write_eof() const noexcept { return link().can_write_eof(); }
+detail::drain_wait stream_writer::drain() noexcept { return detail::drain_wait(*core_); }
+void stream_writer::close() noexcept { link().close(); }
+bool stream_writer::is_closing() const noexcept { return link().is_closing(); }
+detail::closed_wait stream_writer::wait_closed() noexcept { return detail::closed_wait(*core_); }
+
+// ---- opening
+
+namespace {
+
+auto core_factory(std::shared_ptr<detail::stream_core> core) {
+    return [core = std::move(core)] { return core; };
+}
+
+stream halves(std::shared_ptr<detail::stream_core> core) {
+    return {stream_reader(core), stream_writer(core)};
+}
+
+}  // namespace
+
+task<stream> open_connection(std::string host, std::uint16_t port, stream_options options) {
+    auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    co_await create_connection(core_factory(core), std::move(host), port, std::move(options.connect));
+    co_return halves(std::move(core));
+}
+task<stream> open_connection(address peer, stream_options options) {
+    auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    co_await create_connection(core_factory(core), std::move(peer), std::move(options.connect));
+    co_return halves(std::move(core));
+}
+task<stream> open_connection(socket connected, stream_options options) {
+    auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    co_await create_connection(core_factory(core), std::move(connected));
+    co_return halves(std::move(core));
+}
+
+}  // namespace ouro
