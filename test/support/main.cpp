@@ -1,0 +1,6 @@
+// The entry point of every test binary.
+#include <boost/test/unit_test.hpp>
+
+int main(int argc, char** argv) {
+    return boost::unit_test::unit_test_main([] { return true; }, argc, argv);
+}
