@@ -149,7 +149,7 @@ void stream_transport::run_pending() noexcept {
             end(error(std::errc::not_enough_memory, "hold received data"));
         }
     }
-    if (std::exchange(lost_due_, false)) lose();
+    if (lost_due_ && !ready_node::queued) lose();  // a queued node must not be freed: then in its next run
 }
 
 // ---- reading
