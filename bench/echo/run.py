@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""What does an echo cost with ouro, with raw io_uring or epoll, with Asio and with libuv?
+
+Runs every workload against every server, in turn, in short bursts, and prints medians, minima and
+ratios, then the counted figures and the bars. README.md in the folder above explains the method.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.dont_write_bytecode = True
+
+import counted as counting  # noqa: E402
+import report  # noqa: E402
+from processes import LOAD_CPU, SERVER_CPU, Failure, RunningServer, run_load  # noqa: E402
+from workloads import SERVERS, WORKLOADS  # noqa: E402
+
+BURST_SECONDS = 0.25
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def progress(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", type=Path, help="folder of the binaries (default: the newest "
+                        "build/*/bench that has echo_load)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0,
+                        help="measured seconds per round, server and workload; split into bursts")
+    parser.add_argument("--quick", action="store_true", help="a smoke run, under 60 s: one burst")
+    parser.add_argument("--servers", help="comma-separated: "
+                        + ",".join(server.name for server in SERVERS))
+    parser.add_argument("--workloads", help="comma-separated, or 'none': "
+                        + ",".join(workload.name for workload in WORKLOADS))
+    parser.add_argument("--no-counted", action="store_true", help="skip the counted figures")
+    parser.add_argument("--json", type=Path, help="where to write everything "
+                        "(default: echo_results.json beside the binaries)")
+    parser.add_argument("--strict", action="store_true", help="exit 1 if a bar is missed")
+    return parser.parse_args()
+
+
+def selected(everything, wanted):
+    if wanted is None:
+        return list(everything)
+    names = [name for name in wanted.split(",") if name not in ("", "none")]
+    unknown = set(names) - {each.name for each in everything}
+    if unknown:
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}")
+    return [each for each in everything if each.name in names]
+
+
+def find_binaries(given):
+    if given is not None:
+        return given.resolve()
+    found = list(ROOT.glob("build/*/bench/echo_load"))
+    if not found:
+        sys.exit("no build/*/bench/echo_load: build the benchmarks first, or pass --bin")
+    return max(found, key=lambda path: path.stat().st_mtime).parent
+
+
+def burst_plan(arguments):
+    """How many bursts each server gets, and how long one is."""
+    if arguments.quick:
+        return 1, 0.15
+    length = min(BURST_SECONDS, arguments.seconds)
+    return arguments.rounds * max(1, round(arguments.seconds / length)), length
+
+
+def measure_workload(bin_dir, workload, servers, bursts, length):
+    """All servers run side by side, idle but for one; the load visits them in turn. The order
+    rotates, so that no server always follows the same one."""
+    runs = {server.name: [] for server in servers}
+    warmup = min(0.1, length / 3)
+    arguments = [*workload.load_arguments(), "--seconds", str(length), "--warmup", str(warmup)]
+    with ExitStack() as stack:
+        running = [stack.enter_context(RunningServer(bin_dir, server, workload.unix, workload.bulk))
+                   for server in servers]
+        for burst in range(bursts):
+            first = burst % len(running)
+            for server in running[first:] + running[:first]:
+                runs[server.name].append(run_load(bin_dir, server, arguments))
+    return runs
+
+
+def measure_all(bin_dir, workloads, servers, bursts, length):
+    runs, summaries = {}, {}
+    for workload in workloads:
+        progress(f"{workload.name}: {workload.what}, {bursts} x {length:g} s")
+        chosen = [server for server in servers if workload.bulk or not server.bulk_only]
+        while chosen:
+            try:
+                found = measure_workload(bin_dir, workload, chosen, bursts, length)
+            except Failure as failure:
+                progress(f"  FAILED: {failure}")
+                chosen = [s for s in chosen if not str(failure).startswith(s.name + ":")
+                          and not str(failure).startswith(s.name + " ")]
+                runs.setdefault("failures", []).append(f"{workload.name}: {failure}")
+                continue
+            runs[workload.name] = found
+            summaries[workload.name] = report.summarise(workload, found)
+            break
+    return runs, summaries
+
+
+def measure_counted(bin_dir, servers, quick):
+    found = {}
+    for server in servers:
+        if not server.bulk_only:
+            progress(f"counting {server.name}")
+            found[server.name] = counting.measure(bin_dir, server, quick)
+    return found
+
+
+def cmake_cache(bin_dir):
+    """Compiler and flags of the build the binaries come from."""
+    wanted = ("CMAKE_BUILD_TYPE", "CMAKE_CXX_COMPILER", "CMAKE_CXX_FLAGS",
+              "CMAKE_CXX_FLAGS_RELEASE", "CMAKE_CXX_FLAGS_RELWITHDEBINFO")
+    cache = bin_dir.parent / "CMakeCache.txt"
+    lines = cache.read_text().splitlines() if cache.exists() else []
+    found = {}
+    for line in lines:
+        name, _, value = line.partition("=")
+        if name.split(":")[0] in wanted:
+            found[name.split(":")[0]] = value
+    compiler = found.pop("CMAKE_CXX_COMPILER", None)
+    if compiler:
+        said = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+        found["compiler"] = said.stdout.partition("\n")[0]
+    return found
+
+
+def describe_machine(bin_dir):
+    models = [line.partition(":")[2].strip()
+              for line in Path("/proc/cpuinfo").read_text().splitlines()
+              if line.startswith("model name")]
+    return {"kernel": platform.release(), "cpu": models[0] if models else platform.machine(),
+            "cpus": os.cpu_count(), "server_cpu": SERVER_CPU, "load_cpu": LOAD_CPU,
+            "load_average": os.getloadavg()[0], "build": cmake_cache(bin_dir)}
+
+
+def main():
+    arguments = parse_arguments()
+    bin_dir = find_binaries(arguments.bin)
+    workloads = selected(WORKLOADS, arguments.workloads)
+    servers = []
+    for server in selected(SERVERS, arguments.servers):
+        if (bin_dir / server.binary).exists():
+            servers.append(server)
+        else:
+            progress(f"{server.name}: not built, left out")
+    bursts, length = burst_plan(arguments)
+    machine = describe_machine(bin_dir)
+    began = time.monotonic()
+    runs, summaries = measure_all(bin_dir, workloads, servers, bursts, length)
+    counted = {} if arguments.no_counted else measure_counted(bin_dir, servers, arguments.quick)
+
+    print(f"kernel {machine['kernel']}, {machine['cpus']} x {machine['cpu']}, "
+          f"{machine['build'].get('compiler', 'compiler unknown')}, "
+          f"load average at the start {machine['load_average']:.2f}; "
+          f"{bursts} bursts of {length:g} s each, {time.monotonic() - began:.0f} s in all")
+    for workload in workloads:
+        if workload.name in summaries:
+            report.print_workload(workload, summaries[workload.name], print)
+    if counted:
+        report.print_counted(counted, print)
+    rows = report.verdicts(summaries, counted)
+    report.print_verdicts(rows, print)
+    for failure in runs.get("failures", []):
+        print(f"  FAIL  {failure}")
+    target = arguments.json or bin_dir / "echo_results.json"
+    target.write_text(json.dumps({
+        "machine": machine, "bursts": bursts, "burst_seconds": length, "summaries": summaries,
+        "counted": counted, "bars": [{"passed": passed, "bar": text} for passed, text in rows],
+        "runs": runs}, indent=1) + "\n")
+    progress(f"everything is in {os.path.relpath(target)}")
+    missed = any(passed is False for passed, _ in rows) or bool(runs.get("failures"))
+    return 1 if arguments.strict and missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+// The rig behind OURO_ASYNC_TEST.
+#include "async_test.hpp"
+
+#include <ouro/runtime/frame_pool.hpp>
+
+namespace ouro::test {
+namespace {
+
+// A test that takes longer hangs.
+constexpr auto patience = std::chrono::seconds(20);
+constexpr int most_farewell_turns = 500;
+
+std::vector<failure_report> reports;
+
+std::string text_of(const failure_report& report) {
+    return report.message + " [" + report.subject + "]" +
+           (report.error ? ": " + report.error.describe() : "");
+}
+
+std::string what_is_left(const loop_counters& left) {
+    std::string text;
+    const auto name = [&](std::size_t count, const char* noun) {
+        if (count) text += std::to_string(count) + " " + noun + " ";
+    };
+    name(left.ops, "operations");
+    name(left.tasks, "tasks");
+    name(left.timers, "timers");
+    name(left.calls, "queued calls");
+    name(left.descriptors, "descriptors");
+    name(left.resources, "transports or servers");
+    name(left.lent_buffers, "lent buffers");
+    return text;
+}
+
+/// What ends by itself gets the turns it needs.
+task<> farewell(loop& home) {
+    for (int i = 0; i < most_farewell_turns; ++i) {
+        const loop_counters left = home.counters();
+        if (left.tasks <= 1 && left.ops == 0 && left.resources == 0 && left.descriptors == 0) co_return;
+        if (left.ops == 0) {
+            co_await yield();
+        } else {
+            co_await sleep(std::chrono::milliseconds(1));
+        }
+    }
+}
+
+}  // namespace
+
+loop_options options_for(engine which) {
+    loop_options options;
+    options.sq_entries = 64;
+    options.cq_entries = 256;
+    options.ring_buffer_bytes = 64 * 1024;
+    options.ring_buffer_count = 8;
+    if (which == engine::plain_uring) {
+        options.disabled_features = feature_defer_taskrun | feature_single_issuer |
+                                    feature_no_iowait | feature_incremental_buffers |
+                                    feature_register_ring_fd | feature_fast_send;
+    }
+    return options;
+}
+
+void run_on(engine which, task<> (*body)()) {
+    reports.clear();
+    const long frames_before = detail::frame_pool::live();
+    {
+        loop home(options_for(which));
+        home.set_exception_handler(
+            [](loop&, const failure_report& report) { reports.push_back(report); });
+        auto watchdog = home.call_later(patience, [&home] {
+            BOOST_ERROR("the test hangs");
+            home.stop();
+        });
+        auto outcome = home.run_until_complete(body());
+        watchdog.cancel();
+        BOOST_CHECK_MESSAGE(outcome.has_value(),
+                            "the test ended with: " << (outcome ? "" : outcome.error().describe()));
+        auto ended = home.run_until_complete(farewell(home));
+        BOOST_TEST(ended.has_value());
+        const std::string left = what_is_left(home.counters());
+        BOOST_CHECK_MESSAGE(left.empty(), "the test left behind: " << left);
+        home.close();
+    }
+    for (const failure_report& report : take_reports()) {
+        BOOST_CHECK_MESSAGE(false, "nobody expected: " << text_of(report));
+    }
+    BOOST_CHECK_MESSAGE(detail::frame_pool::live() == frames_before,
+                        "pooled blocks left: " << detail::frame_pool::live() - frames_before);
+}
+
+std::vector<failure_report> take_reports() { return std::exchange(reports, {}); }
+
+task<> settle(int turns) {
+    for (int i = 0; i < turns; ++i) co_await yield();
+}
+
+task<std::pair<socket, socket>> tcp_pair() {
+    loop& home = loop::current();
+    auto listener = co_await socket::open(home, AF_INET);
+    co_await listener.bind(co_await address::parse("127.0.0.1:0"));
+    co_await listener.listen();
+    auto client = co_await socket::open(home, AF_INET);
+    co_await client.connect(co_await listener.local_address());
+    co_return std::pair(std::move(client), co_await listener.accept());
+}
+
+std::string pattern(std::size_t size, std::size_t offset) {
+    std::string text(size, '\0');
+    for (std::size_t i = 0; i < size; ++i) {
+        const std::size_t at = offset + i;
+        text[i] = static_cast<char>((at % 251) ^ (at >> 12));
+    }
+    return text;
+}
+
+}  // namespace ouro::test
