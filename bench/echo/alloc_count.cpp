@@ -28,7 +28,7 @@ void count_one(std::atomic<unsigned long>& counter) noexcept {
                  free_count.load(std::memory_order_relaxed));
 }
 
-} // namespace
+}  // namespace
 
 extern "C" {
 

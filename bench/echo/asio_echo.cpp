@@ -1,8 +1,8 @@
-// What does an echo cost with Asio's coroutines? Set up as its documentation allows for one thread.
+// What does an echo cost with Asio? Its coroutines, set up as it allows for a single thread.
 
 #define ASIO_STANDALONE
 #define ASIO_NO_DEPRECATED
-// Asio 1.22 looks for the coroutines of clang's experimental times; the standard ones serve it well.
+// Asio 1.22 looks for the experimental coroutines of old clang; the standard ones serve it well.
 #define ASIO_HAS_CO_AWAIT 1
 #define ASIO_HAS_STD_COROUTINE 1
 
@@ -34,7 +34,8 @@ asio::awaitable<void, executor> echo(asio::basic_stream_socket<Protocol, executo
                                      std::size_t buffer_bytes) {
     std::vector<char> data(buffer_bytes);
     for (;;) {
-        const auto [read_error, bytes] = co_await socket.async_read_some(asio::buffer(data), awaited);
+        const auto [read_error, bytes] =
+            co_await socket.async_read_some(asio::buffer(data), awaited);
         if (read_error) co_return;
         const auto [write_error, written] =
             co_await asio::async_write(socket, asio::buffer(data.data(), bytes), awaited);
@@ -55,7 +56,7 @@ asio::awaitable<void, executor> accept(asio::basic_socket_acceptor<Protocol, exe
 
 template <typename Protocol>
 void serve(const bench::server_options& options, const Protocol& protocol, int listener) {
-    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE); // one thread: no locks
+    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE);  // one thread: no locks
     asio::signal_set stop(context, SIGTERM, SIGINT);
     stop.async_wait([&context](const std::error_code&, int) { context.stop(); });
     asio::basic_socket_acceptor<Protocol, executor> acceptor(context.get_executor(), protocol,
@@ -66,7 +67,7 @@ void serve(const bench::server_options& options, const Protocol& protocol, int l
     context.run();
 }
 
-} // namespace
+}  // namespace
 
 int main(int argc, char** argv) {
     CLI::App app{"Echo server on standalone Asio: coroutines, epoll, one thread."};

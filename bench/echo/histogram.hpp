@@ -1,4 +1,4 @@
-// Latencies in log-sized buckets: 1.6 % resolution from 1 ns to minutes, no allocation to record one.
+// Latencies in log-sized buckets: 1.6 % resolution from 1 ns to minutes, recorded in place.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 namespace bench {
 
 class histogram {
-public:
+  public:
     void record(std::uint64_t nanoseconds) noexcept {
         ++counts_[bucket_of(nanoseconds)];
         ++total_;
@@ -32,8 +32,8 @@ public:
         return 0;
     }
 
-private:
-    static constexpr unsigned precision_bits = 6; // 64 buckets per power of two
+  private:
+    static constexpr unsigned precision_bits = 6;  // 64 buckets per power of two
 
     static std::size_t bucket_of(std::uint64_t value) noexcept {
         const auto width = static_cast<unsigned>(std::bit_width(value));
@@ -54,4 +54,4 @@ private:
     std::uint64_t total_ = 0;
 };
 
-} // namespace bench
+}  // namespace bench

@@ -26,7 +26,7 @@ struct load_options {
     std::size_t size = 64;
     unsigned pipeline = 1;
     double seconds = 1.0;
-    std::uint64_t requests = 0; // not 0: exactly so many instead of `seconds`
+    std::uint64_t requests = 0;  // not 0: exactly so many instead of `seconds`
     double warmup = 0.2;
     pid_t pid = 0;
     std::string mode = "echo";
@@ -34,7 +34,7 @@ struct load_options {
     bool half_close = false;
 };
 
-constexpr double patience_seconds = 20; // without any answer: the server hangs
+constexpr double patience_seconds = 20;  // without any answer: the server hangs
 
 bench::endpoint resolve(const load_options& options) {
     bench::endpoint target;
@@ -61,7 +61,7 @@ bench::endpoint resolve(const load_options& options) {
 /// The server's cost in windows of 25 ms. On a machine shared with others most windows may be
 /// disturbed; the lower quartile tells what the work itself costs.
 class cost_windows {
-public:
+  public:
     cost_windows() : costs_(std::size_t{1} << 16) {}
 
     void start(std::uint64_t now_ns, std::uint64_t cpu_ns) noexcept {
@@ -73,11 +73,13 @@ public:
 
     void add(std::uint64_t bytes) noexcept { bytes_ += bytes; }
 
-    template <typename CpuNs> void update(std::uint64_t now_ns, CpuNs cpu_ns) {
+    template <typename CpuNs>
+    void update(std::uint64_t now_ns, CpuNs cpu_ns) {
         if (now_ns < window_ends_ns_) return;
         const std::uint64_t spent_ns = cpu_ns();
         if (bytes_ != 0 && count_ != costs_.size())
-            costs_[count_++] = static_cast<double>(spent_ns - cpu_ns_) / static_cast<double>(bytes_);
+            costs_[count_++] =
+                static_cast<double>(spent_ns - cpu_ns_) / static_cast<double>(bytes_);
         cpu_ns_ = spent_ns;
         bytes_ = 0;
         window_ends_ns_ = now_ns + window_ns;
@@ -92,28 +94,29 @@ public:
         return *quartile;
     }
 
-private:
+  private:
     static constexpr std::uint64_t window_ns = 25'000'000;
 
-    std::vector<double> costs_; // ns per byte, one per window
+    std::vector<double> costs_;  // ns per byte, one per window
     std::size_t count_ = 0;
     std::uint64_t window_ends_ns_ = 0;
-    std::uint64_t cpu_ns_ = 0; // when the window began
-    std::uint64_t bytes_ = 0;  // since then
+    std::uint64_t cpu_ns_ = 0;  // when the window began
+    std::uint64_t bytes_ = 0;   // since then
 };
 
 /// Runs the clients of one measurement; all memory is taken before the first request.
 class load {
-public:
+  public:
     explicit load(const load_options& options)
-        : options_(options), target_(resolve(options)), probe_(options.pid),
+        : options_(options),
+          target_(resolve(options)),
+          probe_(options.pid),
           scratch_(bench::pattern::chunk_limit) {
         poller_ = epoll_create1(EPOLL_CLOEXEC);
         if (poller_ < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
         postponed_.reserve(options.connections);
         revisited_.reserve(options.connections);
-        clients_.assign(options.connections,
-                        load_client(stream_, options.size, options.pipeline));
+        clients_.assign(options.connections, load_client(stream_, options.size, options.pipeline));
     }
 
     int run() {
@@ -127,7 +130,7 @@ public:
         return errors_ == 0 ? 0 : 1;
     }
 
-private:
+  private:
     enum class phase { warmup, measured, draining };
 
     void open(load_client& client) {
@@ -240,14 +243,18 @@ private:
             windows_.add(received);
             if (completed != 0) on_answers(client, completed);
             switch (outcome) {
-            case load_client::outcome::nothing_more: return;
+            case load_client::outcome::nothing_more:
+                return;
             case load_client::outcome::maybe_more:
                 if (completed == 0) break;
-                postponed_.push_back(&client); // one message in a turn: the others wait too
+                postponed_.push_back(&client);  // one message in a turn: the others wait too
                 return;
-            case load_client::outcome::wrong_bytes: return fail(client, "wrong bytes");
-            case load_client::outcome::end_of_stream: return fail(client, "early end of stream");
-            case load_client::outcome::broken: return fail(client, "receive failed");
+            case load_client::outcome::wrong_bytes:
+                return fail(client, "wrong bytes");
+            case load_client::outcome::end_of_stream:
+                return fail(client, "early end of stream");
+            case load_client::outcome::broken:
+                return fail(client, "receive failed");
             }
             if (client.fd() < 0) return;
         }
@@ -269,7 +276,7 @@ private:
         client.close();
         update_phase();
         if (allowed(1) == 0) return;
-        now_ns_ = bench::clock_ns(CLOCK_MONOTONIC); // so that the latency includes the connect
+        now_ns_ = bench::clock_ns(CLOCK_MONOTONIC);  // so that the latency includes the connect
         const std::uint64_t began_ns = now_ns_;
         open(client);
         now_ns_ = began_ns;
@@ -331,8 +338,8 @@ private:
     cost_windows windows_;
     std::vector<char> scratch_;
     std::vector<load_client> clients_;
-    std::vector<load_client*> postponed_; // had their turn, have more to receive
-    std::vector<load_client*> revisited_; // the postponed ones of the last turn
+    std::vector<load_client*> postponed_;  // had their turn, have more to receive
+    std::vector<load_client*> revisited_;  // the postponed ones of the last turn
     int poller_ = -1;
     unsigned connection_number_ = 0;
     bool clients_alive_ = true;
@@ -343,18 +350,20 @@ private:
     std::uint64_t elapsed_ns_ = 0;
     std::uint64_t last_answer_ns_ = 0;
     std::uint64_t server_cpu_ns_ = 0;
-    std::uint64_t issued_ = 0;   // in this phase
-    std::uint64_t answered_ = 0; // in this phase
-    std::uint64_t measured_ = 0; // answered in the measured phase
+    std::uint64_t issued_ = 0;    // in this phase
+    std::uint64_t answered_ = 0;  // in this phase
+    std::uint64_t measured_ = 0;  // answered in the measured phase
     std::uint64_t in_flight_ = 0;
     unsigned long errors_ = 0;
 };
 
 /// Opens connections that echo once and then rest; the server's memory grows by what they cost.
 class idle_measurement {
-public:
+  public:
     explicit idle_measurement(const load_options& options)
-        : options_(options), target_(resolve(options)), probe_(options.pid),
+        : options_(options),
+          target_(resolve(options)),
+          probe_(options.pid),
           scratch_(bench::pattern::chunk_limit) {
         if (!probe_.is_attached()) throw std::invalid_argument("--mode idle needs --pid");
     }
@@ -381,7 +390,7 @@ public:
         return 0;
     }
 
-private:
+  private:
     static constexpr unsigned warmup_connections = 128;
     static constexpr unsigned warmup_rounds = 64;
 
@@ -410,7 +419,7 @@ private:
     }
 
     bench::server_probe::memory settled_memory() const {
-        poll(nullptr, 0, 100); // the server may still be freeing what the last echo needed
+        poll(nullptr, 0, 100);  // the server may still be freeing what the last echo needed
         return probe_.read_memory();
     }
 
@@ -459,7 +468,7 @@ void add_options(CLI::App& app, load_options& options) {
                  "churn: shut down sending right after the message; demand echo, then the end");
 }
 
-} // namespace
+}  // namespace
 
 int main(int argc, char** argv) {
     CLI::App app{"Load generator of the echo benchmark: one thread, epoll, every byte checked."};

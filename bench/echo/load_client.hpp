@@ -23,9 +23,9 @@ namespace bench {
 /// The endless byte stream every client sends: `period` random bytes over and over. The period is
 /// prime, so lost, doubled or swapped bytes of any usual size do not match.
 class pattern {
-public:
+  public:
     static constexpr std::size_t period = 65521;
-    static constexpr std::size_t chunk_limit = 262144; // any position has this many bytes in a row
+    static constexpr std::size_t chunk_limit = 262144;  // any position has this many bytes in a row
 
     pattern() : bytes_(period + chunk_limit) {
         std::mt19937_64 random(20);
@@ -40,7 +40,7 @@ public:
         if (position >= period) position %= period;
     }
 
-private:
+  private:
     std::vector<char> bytes_;
 };
 
@@ -68,7 +68,8 @@ inline int connect_to(const endpoint& target, unsigned source_number) {
             ::bind(fd, reinterpret_cast<sockaddr*>(&source), sizeof source);
         }
     }
-    if (::connect(fd, reinterpret_cast<const sockaddr*>(&target.address), target.address_bytes) == 0)
+    if (::connect(fd, reinterpret_cast<const sockaddr*>(&target.address), target.address_bytes) ==
+        0)
         return fd;
     const int error = errno;
     ::close(fd);
@@ -77,7 +78,7 @@ inline int connect_to(const endpoint& target, unsigned source_number) {
 }
 
 class load_client {
-public:
+  public:
     load_client(const pattern& stream, std::size_t message_bytes, unsigned pipeline)
         : stream_(&stream), message_bytes_(message_bytes), sent_at_(pipeline) {}
 
@@ -109,8 +110,8 @@ public:
     bool send_unsent() noexcept {
         while (unsent_bytes_ != 0) {
             const std::size_t chunk = std::min(unsent_bytes_, pattern::chunk_limit);
-            const ssize_t sent = ::send(fd_, stream_->at(send_position_), chunk,
-                                        MSG_DONTWAIT | MSG_NOSIGNAL);
+            const ssize_t sent =
+                ::send(fd_, stream_->at(send_position_), chunk, MSG_DONTWAIT | MSG_NOSIGNAL);
             if (sent < 0) return errno == EAGAIN;
             unsent_bytes_ -= static_cast<std::size_t>(sent);
             pattern::advance(send_position_, static_cast<std::size_t>(sent));
@@ -133,7 +134,7 @@ public:
         pattern::advance(receive_position_, bytes);
         received_bytes_ += bytes;
         while (received_bytes_ >= message_bytes_) {
-            if (in_flight_ == 0) return outcome::wrong_bytes; // more came back than was sent
+            if (in_flight_ == 0) return outcome::wrong_bytes;  // more came back than was sent
             received_bytes_ -= message_bytes_;
             on_message(sent_at_[oldest_]);
             oldest_ = (oldest_ + 1) % sent_at_.size();
@@ -142,17 +143,17 @@ public:
         return bytes == pattern::chunk_limit ? outcome::maybe_more : outcome::nothing_more;
     }
 
-private:
+  private:
     const pattern* stream_;
     std::size_t message_bytes_;
     int fd_ = -1;
-    std::size_t send_position_ = 0; // in the pattern
+    std::size_t send_position_ = 0;  // in the pattern
     std::size_t receive_position_ = 0;
     std::size_t unsent_bytes_ = 0;
-    std::size_t received_bytes_ = 0;     // of the oldest message
-    std::vector<std::uint64_t> sent_at_; // ring: one send time per message in flight
+    std::size_t received_bytes_ = 0;      // of the oldest message
+    std::vector<std::uint64_t> sent_at_;  // ring: one send time per message in flight
     std::size_t oldest_ = 0;
     unsigned in_flight_ = 0;
 };
 
-} // namespace bench
+}  // namespace bench

@@ -3,33 +3,31 @@
 #include "server_options.hpp"
 
 #include <sys/epoll.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <memory>
 #include <vector>
 
 namespace {
 
-constexpr int receives_per_turn = 4; // then the other connections get theirs
+constexpr int receives_per_turn = 4;  // then the other connections get theirs
 
 struct connection {
-    std::vector<char> unsent; // what the socket did not take; empty while the peer keeps up
+    std::vector<char> unsent;  // what the socket did not take; empty while the peer keeps up
     std::size_t unsent_begin = 0;
     bool peer_ended = false;
-    bool postponed = false; // had its turn, has more to read
+    bool postponed = false;  // had its turn, has more to read
 };
 
 class echo_server {
-public:
+  public:
     echo_server(int listener, int signals, std::size_t buffer_bytes)
         : poller_(bench::checked(epoll_create1(EPOLL_CLOEXEC), "epoll_create1")),
-          listener_(listener), signals_(signals), buffer_(buffer_bytes) {
-        rlimit files{};
-        bench::checked(getrlimit(RLIMIT_NOFILE, &files), "getrlimit");
-        // Indexed by descriptor; a page costs memory only once a connection uses it.
-        connections_ = std::make_unique<connection[]>(std::min<rlim_t>(files.rlim_cur, 1 << 20));
+          listener_(listener),
+          signals_(signals),
+          buffer_(buffer_bytes) {
         watch(listener, EPOLLIN);
         watch(signals, EPOLLIN);
     }
@@ -52,7 +50,9 @@ public:
         }
     }
 
-private:
+  private:
+    connection& connection_of(int fd) { return *connections_[static_cast<std::size_t>(fd)]; }
+
     void watch(int fd, std::uint32_t events) {
         epoll_event wanted{};
         wanted.events = events;
@@ -63,12 +63,15 @@ private:
     void accept_one() {
         const int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0) return;
+        const auto index = static_cast<std::size_t>(fd);
+        if (index >= connections_.size()) connections_.resize(std::bit_ceil(index + 1));
+        if (connections_[index] == nullptr) connections_[index] = std::make_unique<connection>();
         // Edge-triggered in both directions: one epoll_ctl per connection, none per message.
         watch(fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
     }
 
     void on_ready(int fd, std::uint32_t events) {
-        connection& peer = connections_[static_cast<std::size_t>(fd)];
+        connection& peer = connection_of(fd);
         if ((events & EPOLLRDHUP) != 0) peer.peer_ended = true;
         if (!peer.unsent.empty() && !send_unsent(fd, peer)) return;
         if (!peer.postponed) serve(fd, peer);
@@ -95,8 +98,8 @@ private:
     void serve_postponed() {
         postponed_.swap(serving_);
         for (const int fd : serving_) {
-            connection& peer = connections_[static_cast<std::size_t>(fd)];
-            if (!peer.postponed) continue; // closed since
+            connection& peer = connection_of(fd);
+            if (!peer.postponed) continue;  // closed since
             peer.postponed = false;
             if (peer.unsent.empty()) serve(fd, peer);
         }
@@ -139,13 +142,13 @@ private:
     int poller_;
     int listener_;
     int signals_;
-    std::vector<char> buffer_; // shared: between two events no connection keeps bytes in it
-    std::unique_ptr<connection[]> connections_;
+    std::vector<char> buffer_;  // shared: between two events no connection keeps bytes in it
+    std::vector<std::unique_ptr<connection>> connections_;  // by descriptor, kept for its next use
     std::vector<int> postponed_;
-    std::vector<int> serving_; // the postponed ones of the last turn; empty in between
+    std::vector<int> serving_;  // the postponed ones of the last turn; empty in between
 };
 
-} // namespace
+}  // namespace
 
 int main(int argc, char** argv) {
     CLI::App app{"Echo server on raw epoll."};

@@ -13,17 +13,17 @@
 namespace raw {
 
 // Kernel constants newer than the liburing of Debian 12.
-inline constexpr std::uint16_t buffer_ring_inc = 2;     // 6.12
-inline constexpr unsigned cqe_buffer_more = 1U << 4;    // 6.12
-inline constexpr unsigned enter_no_iowait = 1U << 7;    // 6.15
-inline constexpr unsigned feature_no_iowait = 1U << 17; // 6.15
+inline constexpr std::uint16_t buffer_ring_inc = 2;      // 6.12
+inline constexpr unsigned cqe_buffer_more = 1U << 4;     // 6.12
+inline constexpr unsigned enter_no_iowait = 1U << 7;     // 6.15
+inline constexpr unsigned feature_no_iowait = 1U << 17;  // 6.15
 
 [[noreturn]] inline void fail(int result, const char* what) {
     throw std::system_error(-result, std::generic_category(), what);
 }
 
 class ring {
-public:
+  public:
     ring() {
         io_uring_params params{};
         params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
@@ -59,9 +59,8 @@ public:
     bool enter(unsigned wait_count) {
         const unsigned pending = ring_.sq.sqe_tail - submitted_;
         __atomic_store_n(ring_.sq.ktail, ring_.sq.sqe_tail, __ATOMIC_RELEASE);
-        const int taken =
-            io_uring_enter2(static_cast<unsigned>(ring_.enter_ring_fd), pending, wait_count,
-                            enter_flags_, nullptr, _NSIG / 8);
+        const int taken = io_uring_enter2(static_cast<unsigned>(ring_.enter_ring_fd), pending,
+                                          wait_count, enter_flags_, nullptr, _NSIG / 8);
         if (taken >= 0) {
             submitted_ += static_cast<unsigned>(taken);
         } else if (taken != -EINTR && taken != -EBUSY && taken != -EAGAIN) {
@@ -73,7 +72,8 @@ public:
 
     /// Calls `on_completion(cqe)` for what is in the queue now, not for what arrives meanwhile.
     /// Returns how many there were.
-    template <typename OnCompletion> unsigned drain(OnCompletion on_completion) {
+    template <typename OnCompletion>
+    unsigned drain(OnCompletion on_completion) {
         const unsigned mask = *ring_.cq.kring_mask;
         const unsigned tail = __atomic_load_n(ring_.cq.ktail, __ATOMIC_ACQUIRE);
         const unsigned first = *ring_.cq.khead;
@@ -83,20 +83,22 @@ public:
         return head - first;
     }
 
-private:
+  private:
     io_uring ring_{};
-    unsigned submitted_ = 0; // how far the kernel has taken the submission queue
+    unsigned submitted_ = 0;  // how far the kernel has taken the submission queue
     unsigned enter_flags_ = IORING_ENTER_GETEVENTS;
 };
 
 /// The receive buffers the kernel picks from. Incremental mode hands out one buffer piece by piece,
 /// so a buffer goes back only when the kernel is done with it and no piece is still being sent.
 class buffer_pool {
-public:
+  public:
     enum class mode : std::uint16_t { whole = 0, incremental = buffer_ring_inc };
 
     buffer_pool(ring& ring, unsigned buffer_count, std::size_t buffer_bytes, mode mode)
-        : mask_(buffer_count - 1), bytes_(buffer_bytes), incremental_(mode == mode::incremental),
+        : mask_(buffer_count - 1),
+          bytes_(buffer_bytes),
+          incremental_(mode == mode::incremental),
           states_(buffer_count) {
         memory_ = static_cast<char*>(map(buffer_count * buffer_bytes));
         madvise(memory_, buffer_count * buffer_bytes, MADV_HUGEPAGE);
@@ -105,7 +107,7 @@ public:
         request.ring_addr = reinterpret_cast<std::uintptr_t>(entries_);
         request.ring_entries = buffer_count;
         request.bgid = group;
-        request.pad = static_cast<std::uint16_t>(mode); // newer headers call this field `flags`
+        request.pad = static_cast<std::uint16_t>(mode);  // newer headers call this field `flags`
         if (const int result = io_uring_register_buf_ring(ring.get(), &request, 0); result < 0)
             fail(result, "register buffer ring");
         for (unsigned id = 0; id != buffer_count; ++id) give(static_cast<std::uint16_t>(id));
@@ -136,7 +138,7 @@ public:
     /// Makes released buffers visible to the kernel: one store per batch.
     void publish() noexcept { __atomic_store_n(&entries_->tail, tail_, __ATOMIC_RELEASE); }
 
-private:
+  private:
     struct state {
         std::uint32_t offset = 0;
         std::uint32_t users = 0;
@@ -168,4 +170,4 @@ private:
     std::vector<state> states_;
 };
 
-} // namespace raw
+}  // namespace raw

@@ -4,7 +4,6 @@
 #include "server_options.hpp"
 
 #include <poll.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <array>
@@ -16,9 +15,9 @@ namespace {
 
 enum class event : std::uint64_t { ignored, accept, receive, send, stop };
 
-constexpr std::uint32_t silent_limit_bytes = 16384; // more rarely fits into the socket at once
-constexpr unsigned silent_limit_events = 2;         // see send_queued
-constexpr std::size_t gather_limit = 8;             // slices in one send
+constexpr std::uint32_t silent_limit_bytes = 16384;  // more rarely fits into the socket at once
+constexpr unsigned silent_limit_events = 2;          // see send_queued
+constexpr std::size_t gather_limit = 8;              // slices in one send
 
 /// Received bytes on their way back, still in the buffer the kernel put them in: never copied.
 struct slice {
@@ -29,27 +28,23 @@ struct slice {
 };
 
 struct alignas(64) connection {
-    slice* first = nullptr; // the first `sending_count` slices belong to the send in flight
+    slice* first = nullptr;  // the first `sending_count` slices belong to the send in flight
     slice* last = nullptr;
     int fd = -1;
-    std::int32_t silent_result = 0; // what a silent send reported after all
+    std::int32_t silent_result = 0;  // what a silent send reported after all
     std::uint8_t sending_count = 0;
-    bool silent_pending = false;    // the send in flight reports only failure
-    bool silent_failed = false;     // ... and did: silent_result is valid
+    bool silent_pending = false;  // the send in flight reports only failure
+    bool silent_failed = false;   // ... and did: silent_result is valid
     bool receiving = false;
-    bool ended = false;  // nothing more will be received
-    bool broken = false; // nothing more can be sent
+    bool ended = false;   // nothing more will be received
+    bool broken = false;  // nothing more can be sent
 };
 
 class echo_server {
-public:
+  public:
     echo_server(int listener, int signals, std::size_t buffer_bytes, unsigned buffer_count,
                 raw::buffer_pool::mode mode)
         : pool_(ring_, buffer_count, buffer_bytes, mode), listener_(listener), signals_(signals) {
-        rlimit files{};
-        bench::checked(getrlimit(RLIMIT_NOFILE, &files), "getrlimit");
-        // Indexed by descriptor; a page costs memory only once a connection uses it.
-        connections_ = std::make_unique<connection[]>(std::min<rlim_t>(files.rlim_cur, 1 << 20));
         pool_.publish();
     }
 
@@ -59,10 +54,9 @@ public:
         io_uring_prep_poll_add(stop, signals_, POLLIN);
         tag(stop, event::stop, nullptr);
         while (!stopping_) {
-            const bool settled = ring_.enter(1);
+            const bool settled = ring_.enter(may_sleep() ? 1 : 0);
             if (settled) silent_.swap(started_);
-            const unsigned events =
-                ring_.drain([this](const io_uring_cqe& cqe) { dispatch(cqe); });
+            const unsigned events = ring_.drain([this](const io_uring_cqe& cqe) { dispatch(cqe); });
             if (settled) finish_silent_sends();
             quiet_ = events <= silent_limit_events;
             pool_.publish();
@@ -70,7 +64,7 @@ public:
         }
     }
 
-private:
+  private:
     static void tag(io_uring_sqe* sqe, event what, connection* peer) noexcept {
         sqe->user_data = reinterpret_cast<std::uintptr_t>(peer) | static_cast<std::uint64_t>(what);
     }
@@ -78,12 +72,27 @@ private:
     void dispatch(const io_uring_cqe& cqe) {
         auto& peer = *reinterpret_cast<connection*>(cqe.user_data & ~std::uint64_t{63});
         switch (static_cast<event>(cqe.user_data & 63)) {
-        case event::receive: return on_receive(peer, cqe.res, cqe.flags);
-        case event::send: return on_send(peer, cqe.res);
-        case event::accept: return on_accept(cqe.res, cqe.flags);
-        case event::stop: stopping_ = true; return;
-        case event::ignored: return;
+        case event::receive:
+            return on_receive(peer, cqe.res, cqe.flags);
+        case event::send:
+            return on_send(peer, cqe.res);
+        case event::accept:
+            return on_accept(cqe.res, cqe.flags);
+        case event::stop:
+            stopping_ = true;
+            return;
+        case event::ignored:
+            return;
         }
+    }
+
+    /// Not while something waits for a silent send: its success wakes nobody.
+    bool may_sleep() const {
+        return std::none_of(started_.begin(), started_.end(), [](const connection* peer) {
+            const slice* in_flight = peer->first;
+            for (int i = 1; i < peer->sending_count; ++i) in_flight = in_flight->next;
+            return peer->ended || in_flight->next != nullptr;
+        });
     }
 
     void accept_more() {
@@ -94,8 +103,7 @@ private:
 
     void on_accept(int result, unsigned flags) {
         if (result >= 0) {
-            connection& peer = connections_[static_cast<std::size_t>(result)];
-            peer = connection{};
+            connection& peer = fresh_connection(static_cast<std::size_t>(result));
             peer.fd = result;
             receive_more(peer, 0);
         }
@@ -103,6 +111,13 @@ private:
         // Out of descriptors: the backlog stays readable, so accepting again at once would spin.
         accept_waits_for_close_ = result == -EMFILE || result == -ENFILE;
         if (!accept_waits_for_close_) accept_more();
+    }
+
+    connection& fresh_connection(std::size_t fd) {
+        if (fd >= connections_.size()) connections_.resize(std::bit_ceil(fd + 1));
+        if (connections_[fd] == nullptr) connections_[fd] = std::make_unique<connection>();
+        *connections_[fd] = connection{};
+        return *connections_[fd];
     }
 
     void receive_more(connection& peer, std::uint16_t receive_flags) {
@@ -134,11 +149,11 @@ private:
     void receive_stopped(connection& peer, int result) {
         peer.receiving = false;
         if (result > 0) {
-            receive_more(peer, 0); // data without MORE is normal, for instance after a full queue
+            receive_more(peer, 0);  // data without MORE is normal, for instance after a full queue
         } else if (result == -ENOBUFS) {
             starved_.push_back(&peer);
         } else {
-            peer.ended = true; // end of stream or reset
+            peer.ended = true;  // end of stream or reset
         }
     }
 
@@ -199,7 +214,7 @@ private:
 
     void on_send(connection& peer, int result) {
         if (peer.silent_pending) {
-            peer.silent_failed = true; // settled after the drain, with the silent successes
+            peer.silent_failed = true;  // settled after the drain, with the silent successes
             peer.silent_result = result;
         } else {
             sent(peer, result);
@@ -263,7 +278,7 @@ private:
         peer.broken = true;
         peer.sending_count = 0;
         while (peer.first != nullptr) drop_first(peer);
-        ::shutdown(peer.fd, SHUT_RDWR); // ends the receive, which then closes
+        ::shutdown(peer.fd, SHUT_RDWR);  // ends the receive, which then closes
         if (peer.ended) close_if_done(peer);
     }
 
@@ -273,7 +288,7 @@ private:
         io_uring_prep_close(sqe, peer.fd);
         sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
         tag(sqe, event::ignored, nullptr);
-        peer.ended = false; // closed once
+        peer.ended = false;  // closed once
         if (!accept_waits_for_close_) return;
         accept_waits_for_close_ = false;
         accept_more();
@@ -304,19 +319,19 @@ private:
     int listener_;
     int signals_;
     bool stopping_ = false;
-    bool quiet_ = true; // the last turn had little to do
+    bool quiet_ = true;  // the last turn had little to do
     bool accept_waits_for_close_ = false;
-    std::unique_ptr<connection[]> connections_;
-    std::vector<connection*> started_; // silent sends not yet known to be with the kernel
+    std::vector<std::unique_ptr<connection>> connections_;  // by descriptor, kept for its next use
+    std::vector<connection*> started_;  // silent sends not yet known to be with the kernel
     std::vector<connection*> silent_;  // silent sends that succeed unless this drain says otherwise
-    std::vector<connection*> starved_; // receives that found the pool empty
+    std::vector<connection*> starved_;  // receives that found the pool empty
     slice* free_slices_ = nullptr;
     std::vector<std::unique_ptr<slice[]>> slice_chunks_;
-    std::array<gathered, 512> gathered_; // as many as the submission queue holds
+    std::array<gathered, 512> gathered_;  // as many as the submission queue holds
     unsigned gathered_next_ = 0;
 };
 
-} // namespace
+}  // namespace
 
 int main(int argc, char** argv) {
     CLI::App app{"Echo server on raw io_uring: the bar."};
@@ -328,7 +343,8 @@ int main(int argc, char** argv) {
     return bench::server_main(argc, argv, app, options, [&] {
         const std::size_t fitting = (std::size_t{4} << 20) / options.recv_buffer_bytes;
         if (buffer_count == 0)
-            buffer_count = std::bit_floor(static_cast<unsigned>(std::clamp<std::size_t>(fitting, 16, 4096)));
+            buffer_count =
+                std::bit_floor(static_cast<unsigned>(std::clamp<std::size_t>(fitting, 16, 4096)));
         const int signals = bench::stop_signal_fd();
         const int listener = bench::listen_on(options);
         using mode = raw::buffer_pool::mode;

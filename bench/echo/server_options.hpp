@@ -24,8 +24,8 @@ namespace bench {
 
 struct server_options {
     std::uint16_t port = 0;
-    std::string unix_path;                 // not empty: listen here instead of on a port
-    std::size_t recv_buffer_bytes = 16384; // one receive; 262144 suits bulk transfers
+    std::string unix_path;                  // not empty: listen here instead of on a port
+    std::size_t recv_buffer_bytes = 16384;  // one receive; 262144 suits bulk transfers
 };
 
 inline void add_server_options(CLI::App& app, server_options& options) {
@@ -116,4 +116,4 @@ int server_main(int argc, char** argv, CLI::App& app, server_options& options, S
     }
 }
 
-} // namespace bench
+}  // namespace bench

@@ -20,7 +20,7 @@ inline std::uint64_t clock_ns(clockid_t clock) noexcept {
 }
 
 class server_probe {
-public:
+  public:
     /// `pid` 0 means no server to look at: every answer is then 0.
     explicit server_probe(pid_t pid) : pid_(pid) {
         if (pid_ == 0) return;
@@ -36,7 +36,7 @@ public:
     struct memory {
         long rss_bytes = 0;
         long pss_bytes = 0;
-        long private_bytes = 0; // anonymous memory: heap, stacks, pools
+        long private_bytes = 0;  // anonymous memory: heap, stacks, pools
     };
 
     memory read_memory() const {
@@ -56,9 +56,9 @@ public:
         return found;
     }
 
-private:
+  private:
     pid_t pid_;
     clockid_t clock_ = 0;
 };
 
-} // namespace bench
+}  // namespace bench

@@ -1,4 +1,4 @@
-// What does an echo cost with libuv? One shared read buffer, uv_try_write, a copy only if it is full.
+// What does an echo cost with libuv? One shared read buffer, uv_try_write, a copy if it is short.
 
 #include "server_options.hpp"
 
@@ -18,7 +18,7 @@ struct server {
     bool on_tcp;
     uv_signal_t terminate;
     uv_signal_t interrupt;
-    std::vector<char> buffer; // all reads: a callback never leaves bytes in it
+    std::vector<char> buffer;  // all reads: a callback never leaves bytes in it
 };
 
 struct connection {
@@ -31,7 +31,7 @@ struct connection {
     server* owner;
     uv_write_t write;
     uv_shutdown_t shutdown;
-    std::vector<char> unsent; // what uv_try_write did not take; reading stops until it is gone
+    std::vector<char> unsent;  // what uv_try_write did not take; reading stops until it is gone
 };
 
 connection* connection_of(void* handle) {
@@ -105,6 +105,7 @@ void require(int status, const char* what) {
 }
 
 void serve(const bench::server_options& options) {
+    std::signal(SIGPIPE, SIG_IGN);  // libuv leaves this to the program
     static server state;
     state.buffer.resize(options.recv_buffer_bytes);
     state.on_tcp = options.unix_path.empty();
@@ -128,7 +129,7 @@ void serve(const bench::server_options& options) {
     uv_run(&state.loop, UV_RUN_DEFAULT);
 }
 
-} // namespace
+}  // namespace
 
 int main(int argc, char** argv) {
     CLI::App app{"Echo server on libuv."};

@@ -24,6 +24,7 @@ server_state::server_state(loop& home, protocol_factory factory, const server_op
     : home_(&home), factory_(std::move(factory)), options_(options) {
     loop_resource::shut = [](loop_resource& self) noexcept {
         auto& state = static_cast<server_state&>(self);
+        const auto keep = state.shared_from_this();
         state.close();
         state.abort_clients();
     };
@@ -38,6 +39,10 @@ server_state::~server_state() {
 void server_state::add(socket bound) {
     const int fd = bound.fd();
     auto added = std::make_unique<listener>(*this, *home_, fd);
+    // Accepted sockets inherit it, which saves each of them the call (rule 343).
+    if (auto kind = added->family(); kind && *kind != AF_UNIX) {
+        (void)added->set_option(IPPROTO_TCP, TCP_NODELAY, 1);  // not TCP after all: nothing to delay
+    }
     listeners_.push_back(std::move(added));
     (void)bound.release();
     io::adopt(*home_, fd);
@@ -162,8 +167,8 @@ void server_state::close() noexcept {
         each->forget_descriptor();
     }
     forever_waiters.wake_all_failed(error(errc::cancelled, "serve"));
-    if (was_serving) leave_if_gone();
     if (gone()) closed_waiters.wake_all();
+    if (was_serving) leave_if_gone();  // the last statement: it may be the end of this object
 }
 
 void server_state::close_clients() noexcept {
@@ -223,8 +228,6 @@ result<socket> open_listener(loop& home, const address& where, const server_opti
     if (outcome && where.family() == AF_INET6) {  // so that both families can share a port (rule 392)
         outcome = made->set_option(IPPROTO_IPV6, IPV6_V6ONLY, 1);
     }
-    // Accepted sockets inherit it, which saves each of them the call (rule 343).
-    if (outcome && ip) outcome = made->set_option(IPPROTO_TCP, TCP_NODELAY, 1);
     if (outcome) {
         outcome = made->bind(where);
         if (!outcome) {

@@ -58,7 +58,9 @@ void stream_transport::set_no_delay() noexcept {
     }
 }
 
-stream_transport::~stream_transport() = default;
+stream_transport::~stream_transport() {
+    if (fd_ >= 0) io::close(*home_, fd_);  // never begun: its creator was cancelled
+}
 
 void stream_transport::capture_names() noexcept try {
     names_ = std::make_unique<end_names>();
@@ -141,6 +143,7 @@ void stream_transport::run_soon(ready_node& node) noexcept {
 
 void stream_transport::run_pending() noexcept {
     const auto keep = self_;
+    retired_.clear();
     if (std::exchange(made_due_, false)) call_made();
     if (std::exchange(held_due_, false)) {
         try {
@@ -165,16 +168,16 @@ void stream_transport::arm_ring_receive() {
 }
 
 void stream_transport::arm_direct_receive() {
+    buffered_protocol* const asked = buffered_;
     mut_bytes room;
-    error failure;
     try {
-        room = buffered_->get_buffer(-1);
-        if (room.empty()) failure = error(errc::empty_buffer, "get_buffer");
+        room = asked->get_buffer(-1);
     } catch (...) {
-        failure = error::from_exception(std::current_exception(), "get_buffer");
+        return fail_thrown("get_buffer");
     }
-    if (failure) return fail("get_buffer", std::move(failure));
-    if (!may_receive()) return;  // get_buffer closed or paused
+    if (!may_receive()) return;  // get_buffer closed or paused,
+    if (buffered_ != asked) return arm_receive();  // or gave way to another protocol
+    if (room.empty()) return fail("get_buffer", error(errc::empty_buffer, "get_buffer"));
     direct_ = true;
     io::recv(*home_, static_cast<receive_op&>(*this), fd_, room);
 }
@@ -201,7 +204,7 @@ void stream_transport::take_end(std::int32_t res) {
     lender_.reset();
     if (closing_ || res == -ECANCELED) return;
     error failure = res == 0 ? error() : error::from_errno(-res, "receive");
-    if (paused_) {  // rule 721
+    if (paused_ || held_any()) {  // rule 721; what came before it is told first
         held_input& held = hold();
         held.eof = res == 0;
         held.failure = std::move(failure);
@@ -228,7 +231,7 @@ void stream_transport::take_direct_data(std::int32_t count) {
     if (lender_) {  // the protocol was replaced: its buffer has what the new one must get (rule 727)
         const bytes data{receive_op::data, placed};
         const auto lender = std::exchange(lender_, nullptr);
-        if (!paused_) return deliver(data);
+        if (!paused_ && !held_any()) return deliver(data);
         auto& held = hold().data;
         held.insert(held.end(), data.begin(), data.end());
     } else if (paused_) {
@@ -239,24 +242,20 @@ void stream_transport::take_direct_data(std::int32_t count) {
 }
 
 void stream_transport::direct_placed(std::size_t count) {
-    error failure;
     try {
         buffered_->buffer_updated(count);
     } catch (...) {
-        failure = error::from_exception(std::current_exception(), "buffer_updated");
+        fail_thrown("buffer_updated");
     }
-    if (failure) fail("buffer_updated", std::move(failure));
 }
 
 void stream_transport::deliver(bytes data) {
     if (buffered_) return feed_buffered(data);
-    error failure;
     try {
         streaming_->data_received(data);
     } catch (...) {
-        failure = error::from_exception(std::current_exception(), "data_received");
+        fail_thrown("data_received");
     }
-    if (failure) fail("data_received", std::move(failure));
 }
 
 /// Bytes that are in memory already, into a protocol's buffers: as many rounds as it takes (rule 319).
@@ -269,21 +268,20 @@ void stream_transport::feed_buffered(bytes data) {
             held.insert(held.end(), data.begin(), data.end());
             return;
         }
-        error failure;
         try {
-            const mut_bytes room = buffered_->get_buffer(static_cast<std::ptrdiff_t>(data.size()));
+            buffered_protocol* const asked = buffered_;
+            const mut_bytes room = asked->get_buffer(static_cast<std::ptrdiff_t>(data.size()));
+            if (paused_ || closing_ || buffered_ != asked) continue;
             if (room.empty()) {
-                failure = error(errc::empty_buffer, "get_buffer");
-            } else {
-                const std::size_t part = std::min(room.size(), data.size());
-                std::memcpy(room.data(), data.data(), part);
-                buffered_->buffer_updated(part);
-                data = data.subspan(part);
+                return fail("get_buffer", error(errc::empty_buffer, "get_buffer"));
             }
+            const std::size_t part = std::min(room.size(), data.size());
+            std::memcpy(room.data(), data.data(), part);
+            buffered_->buffer_updated(part);
+            data = data.subspan(part);
         } catch (...) {
-            failure = error::from_exception(std::current_exception(), "get_buffer or buffer_updated");
+            return fail_thrown("get_buffer or buffer_updated");
         }
-        if (failure) return fail("get_buffer or buffer_updated", std::move(failure));
     }
 }
 
@@ -291,13 +289,11 @@ void stream_transport::deliver_eof() {
     if (at_eof_) return;
     at_eof_ = true;
     bool keep_open = false;
-    error failure;
     try {
         keep_open = streaming_ ? streaming_->eof_received() : buffered_->eof_received();
     } catch (...) {
-        failure = error::from_exception(std::current_exception(), "eof_received");
+        return fail_thrown("eof_received");
     }
-    if (failure) return fail("eof_received", std::move(failure));
     if (!keep_open) close();
 }
 
@@ -361,47 +357,56 @@ void stream_transport::set_protocol(std::shared_ptr<base_protocol> receiver) {
     const bool was_buffered = buffered_ != nullptr;
     std::shared_ptr<base_protocol> before = receiver_;
     attach(std::move(receiver));
-    if (!begun_ || closing_) return;
     const bool own_buffer_in_use =
         (receive_op::in_flight && direct_) || (held_ && held_->direct_count);
-    if (own_buffer_in_use && !lender_) lender_ = std::move(before);
+    if (own_buffer_in_use && !lender_) lender_ = before;
+    retired_.push_back(std::move(before));  // a callback of its own may be what replaces it
+    schedule();
     // A receive of the other kind ends, and starts again as the new protocol wants it (rule 289).
-    if (receive_op::in_flight && (direct_ || was_buffered != (buffered_ != nullptr))) {
-        stop_receiving();
-    }
+    const bool other_kind = direct_ || was_buffered != (buffered_ != nullptr);
+    if (receive_op::in_flight && other_kind) stop_receiving();
 }
 
 // ---- writing
 
 std::error_code stream_transport::write(bytes data) {
     if (eof_wanted_) return make_error_code(errc::write_after_eof);
-    if (data.empty()) return {};
-    if (drop_write()) return {};
+    if (data.empty() || (closing_ && drop_write())) return {};
     if (data.size() >= direct_write_bytes && queue_.empty() && !transmit_op::in_flight) {
-        auto taken = io::try_send(*home_, fd_, data);
-        if (taken) {
-            data = data.subspan(*taken);
-            if (data.empty()) return {};
-            full_ = true;
-        } else if (taken.error() == std::errc::resource_unavailable_try_again) {
-            full_ = true;
-        } else {
-            end(taken.error().while_doing("send"));
-            return {};
-        }
+        data = data.subspan(write_directly(data));
+        if (data.empty() || ending_) return {};
     }
     queue_.append(data);
-    schedule_flush();
-    pause_if_above();
+    queued();
     return {};
+}
+
+/// Offers a large write to the socket before any of it is copied; returns the bytes taken.
+std::size_t stream_transport::write_directly(bytes data) noexcept {
+    auto taken = io::try_send(*home_, fd_, data);
+    if (taken) {
+        full_ = *taken < data.size();
+        return *taken;
+    }
+    if (taken.error() == std::errc::resource_unavailable_try_again) {
+        full_ = true;
+    } else {
+        end(taken.error().while_doing("send"));
+    }
+    return 0;
+}
+
+/// Something was added to the queue.
+void stream_transport::queued() {
+    schedule_flush();
+    if (flow_.above(queue_.size())) pause_if_above();
 }
 
 std::error_code stream_transport::write(std::vector<std::byte>&& data) {
     if (eof_wanted_) return make_error_code(errc::write_after_eof);
-    if (data.empty() || drop_write()) return {};
+    if (data.empty() || (closing_ && drop_write())) return {};
     queue_.append(std::move(data));
-    schedule_flush();
-    pause_if_above();
+    queued();
     return {};
 }
 
@@ -409,10 +414,9 @@ std::error_code stream_transport::writelines(std::span<const bytes> chunks) {
     if (eof_wanted_) return make_error_code(errc::write_after_eof);
     std::size_t total = 0;
     for (const bytes chunk : chunks) total += chunk.size();
-    if (total == 0 || drop_write()) return {};
+    if (total == 0 || (closing_ && drop_write())) return {};
     for (const bytes chunk : chunks) queue_.append(chunk);
-    schedule_flush();
-    pause_if_above();
+    queued();
     return {};
 }
 
@@ -456,7 +460,7 @@ void stream_transport::offer_now() noexcept {
 }
 
 void stream_transport::schedule_flush() noexcept {
-    if (!transmit_op::in_flight) at_turn_end(*home_, *this);
+    if (!transmit_op::in_flight && !turn_end_hook::linked()) at_turn_end(*home_, *this);
 }
 
 void stream_transport::flush_hook(turn_end_hook& hook) noexcept {
@@ -465,7 +469,8 @@ void stream_transport::flush_hook(turn_end_hook& hook) noexcept {
 
 /// Hands what is queued to the kernel, in one operation.
 void stream_transport::flush() noexcept {
-    if (transmit_op::in_flight || queue_.empty() || ending_) return;
+    if (transmit_op::in_flight || ending_) return;
+    if (queue_.empty()) return drained();  // the kernel was offered all of it before the turn ended
     auto& request = static_cast<transmit_op&>(*this);
     if (queue_.contiguous()) {
         // Nobody may be waiting for the end of a fast send: it is learnt with the next wake-up only.
@@ -474,8 +479,12 @@ void stream_transport::flush() noexcept {
         return io::send(*home_, request, fd_, queue_.front(),
                         fast ? io::send_mode::fast : io::send_mode::all);
     }
+    flush_pieces();
+}
+
+void stream_transport::flush_pieces() noexcept {
     iovec pieces[most_pieces];
-    io::send_pieces(*home_, request, fd_, {pieces, queue_.pieces(pieces)});
+    io::send_pieces(*home_, static_cast<transmit_op&>(*this), fd_, {pieces, queue_.pieces(pieces)});
 }
 
 void stream_transport::sent(op& done) noexcept {
@@ -497,7 +506,7 @@ void stream_transport::sent(op& done) noexcept {
     if (self.flow_.should_resume(self.queue_.size())) {
         self.guarded("resume_writing", [&self] { self.receiver_->resume_writing(); });
     }
-    if (!self.ending_ && self.queue_.empty()) self.drained();
+    if (self.queue_.empty() && !self.ending_) self.drained();
 }
 
 /// The queue has become empty: what waited for that happens now.
@@ -554,6 +563,11 @@ void stream_transport::fail(const char* where, error why) noexcept {
     end(std::move(why));
 }
 
+/// A callback of the protocol threw. From a catch block.
+void stream_transport::fail_thrown(const char* where) noexcept {
+    fail(where, error::from_exception(std::current_exception(), where));
+}
+
 /// Ends the connection once the kernel holds nothing of it (rules 725, 726).
 void stream_transport::settle() noexcept {
     if (!ending_ || lost_ || lost_due_) return;
@@ -572,6 +586,7 @@ void stream_transport::lose() noexcept {
     remove_resource(*home_, *this);
     receiver_.reset();
     lender_.reset();
+    retired_.clear();
     streaming_ = nullptr;
     buffered_ = nullptr;
     if (const auto server = std::exchange(server_, nullptr)) server->client_gone();

@@ -100,9 +100,12 @@ class stream_transport final : public transport,
 
     // Writing.
     bool drop_write() noexcept;
+    std::size_t write_directly(bytes data) noexcept;
+    void queued();
     void offer_now() noexcept;
     void schedule_flush() noexcept;
     void flush() noexcept;
+    void flush_pieces() noexcept;
     static void flush_hook(turn_end_hook& hook) noexcept;
     static void sent(op& done) noexcept;
     void drained();
@@ -111,6 +114,7 @@ class stream_transport final : public transport,
     // The end.
     void end(error why) noexcept;
     void fail(const char* where, error why) noexcept;
+    void fail_thrown(const char* where) noexcept;
     void settle() noexcept;
     void lose() noexcept;
     static void run_soon(ready_node& node) noexcept;
@@ -132,6 +136,7 @@ class stream_transport final : public transport,
     flow_control flow_;
     std::unique_ptr<held_input> held_;         // input that came while paused
     std::shared_ptr<base_protocol> lender_;    // a replaced protocol whose buffer the kernel still fills
+    std::vector<std::shared_ptr<base_protocol>> retired_;  // replaced ones, kept until the next turn
     std::shared_ptr<server_state> server_;
     struct end_names;
     std::unique_ptr<end_names> names_;         // the addresses, as they were at the start

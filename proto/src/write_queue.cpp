@@ -2,7 +2,7 @@
 #include "write_queue.hpp"
 
 #include <algorithm>
-#include <cstring>
+#include <memory>
 #include <new>
 
 #include <ouro/runtime/frame_pool.hpp>
@@ -15,30 +15,61 @@ namespace {
 constexpr std::size_t small_block_bytes = 512;
 constexpr std::size_t large_block_bytes = 4096;
 
+using gift = std::vector<std::byte>;
+
 }  // namespace
 
-write_queue::chunk* write_queue::make_chunk(std::size_t bytes_wanted) {
-    const std::size_t wanted = bytes_wanted + sizeof(chunk);
+write_queue::chunk* write_queue::make_chunk(std::size_t payload_bytes) {
+    const std::size_t wanted = payload_bytes + sizeof(chunk);
     const std::size_t block = wanted <= small_block_bytes   ? small_block_bytes
                               : wanted <= large_block_bytes ? large_block_bytes
                                                             : wanted;
-    void* const memory = frame_pool::allocate(block);
-    auto* made = ::new (memory) chunk;
-    made->data = static_cast<std::byte*>(memory) + sizeof(chunk);
-    made->room_end = block - sizeof(chunk);
-    made->block_bytes = block;
-    return made;
+    auto* const memory = static_cast<std::byte*>(frame_pool::allocate(block));
+    std::byte* const payload = memory + sizeof(chunk);
+    return ::new (memory) chunk{nullptr, payload, payload, memory + block, block, false};
 }
 
 void write_queue::free_chunk(chunk* unused) noexcept {
-    const std::size_t block = unused->block_bytes;
-    unused->~chunk();
-    frame_pool::deallocate(unused, block);
+    if (unused->given) std::destroy_at(reinterpret_cast<gift*>(unused + 1));
+    frame_pool::deallocate(unused, unused->block_bytes);
 }
 
-void write_queue::push(chunk* added) noexcept {
-    (last_ ? last_->next : first_) = added;
-    last_ = added;
+/// Fills what room there is, then opens a new chunk for the rest.
+void write_queue::append_chunk(bytes data) {
+    const std::size_t part = last_ ? static_cast<std::size_t>(last_->limit - last_->end) : 0;
+    chunk* added = nullptr;
+    try {
+        added = make_chunk(data.size() - part);
+    } catch (...) {
+        size_ -= data.size();
+        throw;
+    }
+    if (part) {
+        std::memcpy(last_->end, data.data(), part);
+        last_->end += part;
+    }
+    std::memcpy(added->end, data.data() + part, data.size() - part);
+    added->end += data.size() - part;
+    push(added);
+}
+
+void write_queue::append(std::vector<std::byte>&& data) {
+    if (data.empty()) return;
+    chunk* const added = make_chunk(sizeof(gift));
+    auto* const held = ::new (static_cast<void*>(added + 1)) gift(std::move(data));
+    added->given = true;
+    added->begin = held->data();
+    added->end = added->limit = held->data() + held->size();
+    size_ += held->size();
+    push(added);
+}
+
+std::size_t write_queue::pieces(std::span<iovec> into) const noexcept {
+    std::size_t count = 0;
+    for (chunk* each = first_; each && count < into.size(); each = each->next) {
+        into[count++] = {each->begin, static_cast<std::size_t>(each->end - each->begin)};
+    }
+    return count;
 }
 
 void write_queue::pop() noexcept {
@@ -48,49 +79,9 @@ void write_queue::pop() noexcept {
     free_chunk(taken);
 }
 
-void write_queue::append(bytes data) {
-    if (data.empty()) return;
-    if (last_) {  // fill the room that is left before opening a new chunk
-        const std::size_t part = std::min(last_->room_end - last_->end, data.size());
-        if (part) std::memcpy(last_->data + last_->end, data.data(), part);
-        last_->end += part;
-        size_ += part;
-        data = data.subspan(part);
-        if (data.empty()) return;
-    }
-    chunk* const added = make_chunk(data.size());
-    std::memcpy(added->data, data.data(), data.size());
-    added->end = data.size();
-    push(added);
-    size_ += data.size();
-}
-
-void write_queue::append(std::vector<std::byte>&& data) {
-    if (data.empty()) return;
-    chunk* const added = make_chunk(0);
-    added->owned = std::move(data);
-    added->data = added->owned.data();
-    added->end = added->room_end = added->owned.size();
-    size_ += added->end;
-    push(added);
-}
-
-bytes write_queue::front() const noexcept {
-    return {first_->data + first_->begin, first_->end - first_->begin};
-}
-
-std::size_t write_queue::pieces(std::span<iovec> into) const noexcept {
-    std::size_t count = 0;
-    for (chunk* each = first_; each && count < into.size(); each = each->next) {
-        into[count++] = {each->data + each->begin, each->end - each->begin};
-    }
-    return count;
-}
-
-void write_queue::consume(std::size_t count) noexcept {
-    size_ -= count;
+void write_queue::consume_some(std::size_t count) noexcept {
     while (count) {
-        const std::size_t part = std::min(count, first_->end - first_->begin);
+        const auto part = std::min(count, static_cast<std::size_t>(first_->end - first_->begin));
         first_->begin += part;
         count -= part;
         if (first_->begin == first_->end) pop();

@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 
 #include <cstddef>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -23,33 +24,53 @@ class write_queue {
     bool empty() const noexcept { return size_ == 0; }
     std::size_t size() const noexcept { return size_; }
     /// Copies `data` to the end.
-    void append(bytes data);
+    void append(bytes data) {
+        size_ += data.size();
+        if (last_ && static_cast<std::size_t>(last_->limit - last_->end) >= data.size()) {
+            std::memcpy(last_->end, data.data(), data.size());
+            last_->end += data.size();
+        } else {
+            append_chunk(data);
+        }
+    }
     /// Moves `data` to the end.
     void append(std::vector<std::byte>&& data);
     /// The first chunk's bytes.
-    bytes front() const noexcept;
+    bytes front() const noexcept { return {first_->begin, first_->end}; }
     /// True when everything is in the first chunk.
     bool contiguous() const noexcept { return first_ == last_; }
     /// Lists the first chunks in `into`; returns how many there are, `into.size()` at the most.
     std::size_t pieces(std::span<iovec> into) const noexcept;
     /// The kernel took the first `count` bytes.
-    void consume(std::size_t count) noexcept;
+    void consume(std::size_t count) noexcept {
+        size_ -= count;
+        if (size_ == 0 && first_ == last_) {
+            if (first_) free_chunk(first_);
+            first_ = last_ = nullptr;
+        } else {
+            consume_some(count);
+        }
+    }
     void clear() noexcept;
 
   private:
     struct chunk {
-        chunk* next = nullptr;
-        std::byte* data = nullptr;
-        std::size_t begin = 0;             // first byte that was not taken
-        std::size_t end = 0;
-        std::size_t room_end = 0;          // how far `end` may grow; memory that was given has no room
-        std::size_t block_bytes = 0;       // what to give back to the pool
-        std::vector<std::byte> owned;      // memory that was given
+        chunk* next;
+        std::byte* begin;         // first byte that was not taken
+        std::byte* end;
+        std::byte* limit;         // how far `end` may grow
+        std::size_t block_bytes;  // what to give back to the pool
+        bool given;               // the bytes are those of a vector that stands behind this header
     };
-    static chunk* make_chunk(std::size_t bytes_wanted);
+    static chunk* make_chunk(std::size_t payload_bytes);
     static void free_chunk(chunk* unused) noexcept;
-    void push(chunk* added) noexcept;
+    void append_chunk(bytes data);
+    void push(chunk* added) noexcept {
+        (last_ ? last_->next : first_) = added;
+        last_ = added;
+    }
     void pop() noexcept;
+    void consume_some(std::size_t count) noexcept;
 
     chunk* first_ = nullptr;
     chunk* last_ = nullptr;

@@ -89,7 +89,8 @@ error::details& error::more() {
     return *details_;
 }
 
-error::error(std::error_code code, std::string doing) : code_(code) {
+error::error(std::error_code code, std::string doing)
+    : value_(code.value()), category_(&code.category()) {
     if (!doing.empty()) more().doing = std::move(doing);
 }
 error::error(errc code, std::string doing) : error(make_error_code(code), std::move(doing)) {}
@@ -105,7 +106,10 @@ error error::from_exception(std::exception_ptr thrown, std::string doing) {
     try {
         std::rethrow_exception(thrown);
     } catch (const std::system_error& known) {
-        made.code_ = known.code();
+        if (known.code()) {
+            made.value_ = known.code().value();
+            made.category_ = &known.code().category();
+        }
     } catch (...) {
         // Other types keep the general code; `exception` has the object.
     }
@@ -125,7 +129,7 @@ error error::several(std::vector<error> causes, std::string doing) {
     return made;
 }
 
-error::error(const error& other) : code_(other.code_) {
+error::error(const error& other) : value_(other.value_), category_(other.category_) {
     if (other.details_) details_.reset(new details(*other.details_));
 }
 error& error::operator=(const error& other) {
@@ -159,9 +163,9 @@ const std::string& error::partial() const noexcept {
 std::size_t error::count() const noexcept { return details_ ? details_->count : 0; }
 
 std::string error::message() const {
-    if (!code_) return "no error";
+    if (!*this) return "no error";
     std::string text = details_ && !details_->doing.empty() ? details_->doing + ": " : "";
-    if (!details_) return text + code_.message();
+    if (!details_) return text + code().message();
     if (!details_->causes.empty()) {
         text += "Multiple exceptions: ";
         for (std::size_t i = 0; i < details_->causes.size(); ++i) {
@@ -170,7 +174,7 @@ std::string error::message() const {
         }
         return text;
     }
-    text += code_.message();
+    text += code().message();
     if (details_->cause != cancel_cause::none) {
         text += std::string(": ") + to_string(details_->cause);
     }

@@ -33,7 +33,7 @@ void loop_state::close() noexcept {
     drop_scheduled();
     closed = true;
     report_leaks();
-    if (!drained) (void)kernel.release();
+    drained ? kernel->shut() : void(kernel.release());
 }
 
 /// Lets tasks and transports end in their own way, as long as they get on with it.

@@ -352,6 +352,13 @@ void sleep_awaitable::start() noexcept {
     }
 }
 
+std::unique_ptr<loop> make_main_loop() try {
+    return std::make_unique<loop>();
+} catch (const std::system_error& refused) {
+    report_main_failure(error(refused.code(), refused.what()));
+    return nullptr;
+}
+
 void report_main_failure(const error& why) noexcept {
     const std::string text = "ouro: " + why.describe() + "\n";
     std::fwrite(text.data(), 1, text.size(), stderr);

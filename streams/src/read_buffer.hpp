@@ -16,7 +16,13 @@ class read_buffer {
     std::size_t size() const noexcept { return end_ - begin_; }
     bool empty() const noexcept { return begin_ == end_; }
     /// Room behind the unread bytes, at least `wanted` of it. Nothing may be using earlier room.
-    mut_bytes room(std::size_t wanted);
+    mut_bytes room(std::size_t wanted) {
+        if (empty() && !viewed_ && capacity_ >= next_capacity_ && capacity_ >= wanted) {
+            begin_ = end_ = 0;
+            return {block_.get(), capacity_};
+        }
+        return make_room(wanted);
+    }
     /// `count` bytes of the room were filled. Filling it to the brim asks for more next time.
     void filled(std::size_t count) noexcept;
     /// The first `count` unread bytes, as a view.
@@ -26,6 +32,8 @@ class read_buffer {
     void discard() noexcept { begin_ = end_; }
 
   private:
+    mut_bytes make_room(std::size_t wanted);
+
     std::unique_ptr<std::byte[]> block_;
     std::unique_ptr<std::byte[]> retired_;  // a block that a view still points into
     std::size_t capacity_ = 0;

@@ -52,7 +52,8 @@ void stream_core::buffer_updated(std::size_t count) {
     buffer_.filled(count);
     if (reader_gone_) return buffer_.discard();
     wake_reader();
-    if (buffer_.size() > 2 * limit_ && !read_paused_ && link_) {  // rule 621
+    // Rule 621; a read that waits for more than that has to get it (rule 623).
+    if (buffer_.size() > 2 * limit_ && !waiting_ && !read_paused_ && link_) {
         read_paused_ = true;
         link_->pause_reading();
     }
@@ -90,6 +91,7 @@ void stream_core::resume_writing() {
 void stream_core::feed(bytes data) {
     OURO_ASSERT(!eof_, "feed_data after feed_eof");
     if (data.empty()) return;
+    const auto keep = shared_from_this();  // the task that is woken may let go of the reader
     const mut_bytes room = buffer_.room(data.size());
     std::copy(data.begin(), data.end(), room.begin());
     buffer_updated(data.size());
@@ -111,16 +113,40 @@ void stream_core::reader_gone() noexcept {
     if (read_paused_ && link_) link_->resume_reading();
 }
 
-/// The waiting read, if it has what it wants now.
+/// The waiting read, if it has what it wants now. It keeps its claim until it takes the data, so that no other read can
+/// come in between.
 void stream_core::wake_reader() noexcept {
-    if (!waiting_) return;
+    if (!waiting_ || waiting_->woken_) return;
+    if (waiting_->request_.what == read_request::kind::some && !failure_) {
+        waiting_->woken_ = true;
+        return waiting_->complete_or_wake();
+    }
     error why;
     const verdict now = look(*waiting_, why);
     if (now == verdict::waits) return;
-    read_wait_base& read = *std::exchange(waiting_, nullptr);
-    now == verdict::fails ? read.wake_failed(std::move(why)) : read.complete_or_wake();
+    waiting_->woken_ = true;
+    if (now == verdict::ready) return waiting_->complete_or_wake();
+    fail_read(*std::exchange(waiting_, nullptr), std::move(why));
 }
 
+/// Tells a read that it failed; what it consumed by that is dropped (rules 602, 608, 614).
+void stream_core::fail_read(read_wait_base& read, error why) noexcept {
+    if (why == errc::incomplete_read) {
+        buffer_.discard();
+    } else if (why == errc::value_error && read.request_.line) {
+        match found{};
+        if (find(read.request_, 0, found)) {
+            (void)buffer_.take(found.end);
+            buffer_.release_view();
+        } else {
+            buffer_.discard();
+        }
+        consumed();
+    }
+    read.wake_failed(std::move(why));
+}
+
+/// What a read would meet now. Changes nothing but what the read knows.
 stream_core::verdict stream_core::look(read_wait_base& read, error& why) {
     if (failure_) {
         why = failure_;
@@ -136,7 +162,6 @@ stream_core::verdict stream_core::look(read_wait_base& read, error& why) {
             if (!eof_) return verdict::waits;
             why = error(errc::incomplete_read, "read exactly " + std::to_string(request.count) + " bytes")
                       .with_data(std::string(as_text(buffer_.unread())), request.count);
-            buffer_.discard();
             return verdict::fails;
         case read_request::kind::until: return look_until(read, why);
     }
@@ -145,11 +170,11 @@ stream_core::verdict stream_core::look(read_wait_base& read, error& why) {
 
 stream_core::verdict stream_core::look_until(read_wait_base& read, error& why) {
     const read_request& request = read.request_;
-    std::size_t shortest = 1;
-    std::size_t longest = 1;
+    std::size_t shortest = request.separator.size();
+    std::size_t longest = shortest;
     if (!request.separators.empty()) {
         shortest = longest = request.separators.front().size();
-        for (const auto& each : request.separators) {
+        for (const auto each : request.separators) {
             shortest = std::min(shortest, each.size());
             longest = std::max(longest, each.size());
         }
@@ -170,7 +195,6 @@ stream_core::verdict stream_core::look_until(read_wait_base& read, error& why) {
     if (request.line) return verdict::ready;  // the rest, or nothing
     why = error(errc::incomplete_read, "read until a separator")
               .with_data(std::string(as_text(buffer_.unread())), 0);
-    buffer_.discard();
     return verdict::fails;
 }
 
@@ -178,12 +202,12 @@ stream_core::verdict stream_core::look_until(read_wait_base& read, error& why) {
 bool stream_core::find(const read_request& request, std::size_t from, match& found) const noexcept {
     const std::string_view text = as_text(buffer_.unread());
     if (request.separators.empty()) {
-        const auto at = text.find('\n', from);
-        found = {at, at + 1};
+        const auto at = text.find(request.separator, from);
+        found = {at, at + request.separator.size()};
         return at != text.npos;
     }
     bool any = false;
-    for (const std::string& separator : request.separators) {
+    for (const std::string_view separator : request.separators) {
         const auto at = text.find(separator, from);
         if (at == text.npos) continue;
         const std::size_t end = at + separator.size();
@@ -194,21 +218,13 @@ bool stream_core::find(const read_request& request, std::size_t from, match& fou
 }
 
 /// No separator within the limit: the data is kept, except that readline skips the line (rules 610, 611, 614).
-stream_core::verdict stream_core::overrun(read_wait_base& read, std::size_t count, error& why) {
-    if (!read.request_.line) {
-        why = error(errc::limit_overrun, "read until a separator").with_data({}, count);
-        return verdict::fails;
-    }
-    why = error(errc::value_error,
-                "read a line (longer than the limit of " + std::to_string(limit_) + " bytes)");
-    match found{};
-    if (find(read.request_, 0, found)) {
-        (void)buffer_.take(found.end);
+stream_core::verdict stream_core::overrun(const read_wait_base& read, std::size_t count, error& why) {
+    if (read.request_.line) {
+        why = error(errc::value_error,
+                    "read a line (longer than the limit of " + std::to_string(limit_) + " bytes)");
     } else {
-        buffer_.discard();
+        why = error(errc::limit_overrun, "read until a separator").with_data({}, count);
     }
-    buffer_.release_view();
-    consumed();
     return verdict::fails;
 }
 
@@ -227,6 +243,7 @@ std::size_t stream_core::ready_count(read_wait_base& read) noexcept {
 }
 
 bytes stream_core::take(read_wait_base& read) noexcept {
+    stop_waiting(read);
     buffer_.release_view();
     const bytes view = buffer_.take(ready_count(read));
     consumed();
@@ -255,26 +272,29 @@ read_wait_base::read_wait_base(stream_core& of, read_request request) noexcept
     : wait_point(read_kind), core_(&of), request_(std::move(request)) {}
 
 bool read_wait_base::await_ready() noexcept {
-    if (core_->reading()) return false;
+    if (core_->reading() || core_->failure()) return false;
     core_->release_view();
     error why;
+    const auto now = core_->look(*this, why);
+    must_wait_ = now == stream_core::verdict::waits;
     // Failures take the way through the suspension, which ends the task.
-    return !core_->failure() && request_.what != read_request::kind::until
-               ? core_->look(*this, why) == stream_core::verdict::ready
-               : false;
+    return now == stream_core::verdict::ready;
 }
 
 void read_wait_base::start() noexcept {
     if (core_->reading()) {
         return wake_failed(error(errc::already_waiting, "read from a stream"));
     }
+    if (must_wait_) return core_->wait(*this);
     error why;
-    switch (core_->look(*this, why)) {
-        case stream_core::verdict::ready: return wake();
-        case stream_core::verdict::waits: return core_->wait(*this);
-        case stream_core::verdict::fails: return wake_failed(std::move(why));
+    if (core_->look(*this, why) == stream_core::verdict::fails) {
+        return core_->fail_read(*this, std::move(why));
     }
+    core_->wait(*this);
+    core_->wake_reader();
 }
+
+read_wait_base::~read_wait_base() { core_->stop_waiting(*this); }
 
 bytes read_wait_base::take() noexcept { return core_->take(*this); }
 

@@ -42,6 +42,8 @@ class stream_core final : public buffered_protocol, public std::enable_shared_fr
     bytes take(read_wait_base& read) noexcept;
     void wait(read_wait_base& read) noexcept;
     void stop_waiting(read_wait_base& read) noexcept;
+    void fail_read(read_wait_base& read, error why) noexcept;
+    void wake_reader() noexcept;
     bool reading() const noexcept { return waiting_ != nullptr; }
     void release_view() noexcept { buffer_.release_view(); }
 
@@ -59,9 +61,8 @@ class stream_core final : public buffered_protocol, public std::enable_shared_fr
     };
     verdict look_until(read_wait_base& read, error& why);
     bool find(const read_request& request, std::size_t from, match& found) const noexcept;
-    verdict overrun(read_wait_base& read, std::size_t count, error& why);
+    verdict overrun(const read_wait_base& read, std::size_t count, error& why);
     std::size_t ready_count(read_wait_base& read) noexcept;
-    void wake_reader() noexcept;
     void consumed() noexcept;
     void end_closing_drains() noexcept;
     task<> run_handler(stream_reader reader, stream_writer writer);

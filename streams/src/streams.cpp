@@ -51,17 +51,15 @@ detail::read_wait<bytes> stream_reader::readexactly(std::size_t count) noexcept 
     return {live(), {.what = read_request::kind::exactly, .count = count}};
 }
 detail::read_wait<std::string_view> stream_reader::readuntil(std::string_view separator) {
-    return readuntil({separator});
+    return {live(), {.what = read_request::kind::until, .separator = separator}};
 }
 detail::read_wait<std::string_view> stream_reader::readuntil(
     std::initializer_list<std::string_view> separators) {
-    read_request request{.what = read_request::kind::until};
-    if (separators.size() == 0) request.separators.emplace_back();  // refused as an empty separator
-    for (const auto each : separators) request.separators.emplace_back(each);
-    return {live(), std::move(request)};
+    return {live(), {.what = read_request::kind::until,
+                     .separators = {separators.begin(), separators.size()}}};
 }
 detail::read_wait<std::string_view> stream_reader::readline() {
-    return {live(), {.what = read_request::kind::until, .line = true}};
+    return {live(), {.what = read_request::kind::until, .line = true, .separator = "\n"}};
 }
 bool stream_reader::at_eof() const noexcept { return live().at_eof(); }
 void stream_reader::feed_data(bytes data) { live().feed(data); }

@@ -54,7 +54,7 @@ buffer_ring::buffer_ring(ring& owner, std::size_t buffer_bytes, unsigned count)
     owner.can().incremental_buffers = incremental_;
     if (outcome < 0) {
         throw std::system_error(-outcome, std::system_category(),
-                                "register the shared receive buffers (Linux 5.19 or newer)");
+                                "register the shared receive buffers (Linux 6.0 or newer)");
     }
     used_.resize(count_);
     memory_ = map(buffer_bytes_ * count_);

@@ -45,10 +45,7 @@ class uring_engine final : public detail::engine {
             throw std::system_error(errno, std::system_category(), "eventfd");
         }
     }
-    ~uring_engine() override {
-        if (!ring_.foreign_process()) take_back_wake();
-        ::close(wake_fd_);
-    }
+    ~uring_engine() override { ::close(wake_fd_); }
 
     // ---- operations
 
@@ -57,6 +54,8 @@ class uring_engine final : public detail::engine {
                     "recv into memory that is freed or in use by another operation");
         io_uring_sqe* entry = prepare(request);
         io_uring_prep_recv(entry, fd, into.data(), into.size(), 0);
+        // A socket that the last receive emptied is not tried first: that would cost a look that finds nothing.
+        if (request.flags & op_flags::drained) entry->ioprio = IORING_RECVSEND_POLL_FIRST;
         finish(entry, request);
         request.engine_state = direct_receive;
         lend(request, into.data(), into.size());
@@ -166,6 +165,16 @@ class uring_engine final : public detail::engine {
         // It fails only when the counter is at its limit, and then the loop is awake for long.
         [[maybe_unused]] const auto written = ::write(wake_fd_, &one, sizeof one);
     }
+    /// The read on the wake-up descriptor points into this object: it must be back before the object dies.
+    void shut() noexcept override {
+        closing_ = true;
+        std::vector<completion> ignored;
+        for (int i = 0; wake_.in_flight && i < 100; ++i) {
+            send_cancel(tag(wake_), 0);
+            poll(clock::now() + std::chrono::milliseconds(50), ignored);
+        }
+        wake_.in_flight = false;
+    }
     bool foreign_process() const noexcept override { return ring_.foreign_process(); }
     void add_statistics(loop_statistics& into) const noexcept override {
         into.enters = ring_.enters;
@@ -241,7 +250,12 @@ class uring_engine final : public detail::engine {
                 done.flags |= op_flags::lent;
             }
             if (!more) {
-                if (state == direct_receive) detail::unpoison(target.data, target.length);
+                if (state == direct_receive) {
+                    detail::unpoison(target.data, target.length);
+                    const bool short_read = static_cast<std::size_t>(cqe.res) < target.length;
+                    const bool left_some = cqe.flags & IORING_CQE_F_SOCK_NONEMPTY;
+                    if (cqe.res > 0 && short_read && !left_some) done.flags |= op_flags::drained;
+                }
                 target.engine_state = plain;
             }
             out.push_back(done);
@@ -274,17 +288,6 @@ class uring_engine final : public detail::engine {
         ++wake_.generation;
         entry->user_data = tag(wake_);
     }
-    /// The read on the wake-up descriptor points into this object: it must be back before the object dies.
-    void take_back_wake() noexcept {
-        closing_ = true;
-        std::vector<completion> ignored;
-        for (int i = 0; wake_.in_flight && i < 100; ++i) {
-            send_cancel(tag(wake_), 0);
-            poll(clock::now() + std::chrono::milliseconds(50), ignored);
-        }
-        wake_.in_flight = false;
-    }
-
     ring ring_;
     buffer_ring buffers_;
     std::vector<op*> fast_sends_;            // submitted, outcome not known yet

@@ -64,6 +64,9 @@ void ring::enter(clock::time_point deadline) noexcept {
                 ++retries;
                 submitted_tail_ = __atomic_load_n(uring_.sq.khead, __ATOMIC_ACQUIRE);
                 return;  // the loop reaps and comes back: what is pending keeps it from sleeping
+            case EEXIST:
+                OURO_ASSERT(false, "a loop was used by a thread other than the one that ran it first");
+                return;
             default:
                 OURO_ASSERT(false, "io_uring_enter failed in a way that no retry can mend");
         }

@@ -8,6 +8,8 @@
 #include <iterator>
 #include <system_error>
 
+#include <ouro/runtime/assert.hpp>
+
 #include "kernel_abi.hpp"
 #include "ring.hpp"
 
@@ -49,13 +51,13 @@ std::string diagnosis(int failure) {
             return "a seccomp filter forbids io_uring, as containers do by default; run the container with a profile "
                    "that allows io_uring_setup, io_uring_enter and io_uring_register";
         case ENOSYS:
-            return "this kernel has no io_uring (Linux 5.19 or newer is needed), or a seccomp filter hides it";
+            return "this kernel has no io_uring (Linux 6.0 or newer is needed), or a seccomp filter hides it";
         case ENOMEM:
             return "the limit of locked memory is too low; raise it (ulimit -l) or ask for a smaller ring";
         case EMFILE:
         case ENFILE:
             return "no file descriptor is left; raise the limit (ulimit -n)";
-        default: return "Linux 5.19 or newer is needed";
+        default: return "Linux 6.0 or newer is needed";
     }
 }
 
@@ -127,7 +129,8 @@ bool ring::foreign_process() const noexcept { return ::getpid() != owner_pid_; }
 /// Makes the calling thread the ring's issuer.
 void ring::enable() noexcept {
     enabled_ = true;
-    register_call(IORING_REGISTER_ENABLE_RINGS, nullptr, 0);  // the 2.3 library has no call for it
+    const int outcome = register_call(IORING_REGISTER_ENABLE_RINGS, nullptr, 0);  // no call for it in 2.3
+    OURO_ASSERT(outcome == 0, "the ring could not be enabled");
     if (features_.registered_fd && io_uring_register_ring_fd(&uring_) == 1) {
         enter_fd_ = uring_.enter_ring_fd;
         enter_flags_ |= IORING_ENTER_REGISTERED_RING;

@@ -84,9 +84,11 @@ class error {
     ~error() = default;
 
     /// True when there is an error.
-    explicit operator bool() const noexcept { return static_cast<bool>(code_); }
+    explicit operator bool() const noexcept { return value_ != 0; }
     /// The code, to compare with `std::errc` and `ouro::errc`.
-    const std::error_code& code() const noexcept { return code_; }
+    std::error_code code() const noexcept {
+        return category_ ? std::error_code(value_, *category_) : std::error_code();
+    }
     /// What was being attempted, or empty.
     const std::string& doing() const noexcept;
     /// Why the wait was cancelled; `none` unless the code is `errc::cancelled`.
@@ -116,15 +118,15 @@ class error {
 
     /// True when the error has this code.
     friend bool operator==(const error& left, const std::error_code& right) noexcept {
-        return left.code_ == right;
+        return left.code() == right;
     }
     /// True when the error means this portable condition.
     friend bool operator==(const error& left, std::errc right) noexcept {
-        return left.code_ == std::make_error_condition(right);
+        return left.code() == std::make_error_condition(right);
     }
     /// True when the error is this failure of the library's.
     friend bool operator==(const error& left, errc right) noexcept {
-        return left.code_ == make_error_code(right);
+        return left.code() == make_error_code(right);
     }
 
   private:
@@ -134,7 +136,9 @@ class error {
     };
     details& more();
 
-    std::error_code code_;
+    // A code taken apart: making an empty std::error_code costs a call, and there is an empty error at every await.
+    int value_ = 0;
+    const std::error_category* category_ = nullptr;
     std::unique_ptr<details, free_details> details_;  // empty for a bare code
 };
 

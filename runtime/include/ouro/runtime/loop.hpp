@@ -148,7 +148,8 @@ class timer_handle : public handle {
 ///           remedy. Scheduling on a closed loop throws `std::system_error` with `errc::loop_closed`.
 /// Lifetime  not movable. Everything made on a loop must be gone, or closed, before it is destroyed; what is not is
 ///           cancelled, waited for and reported.
-/// Threads   one loop for each thread; other threads use `get_handle()`.
+/// Threads   one loop for each thread: the thread that runs it first is the one to use and to close it. Other threads use
+///           `get_handle()`.
 class loop {
   public:
     explicit loop(loop_options options = {});

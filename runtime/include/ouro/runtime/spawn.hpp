@@ -2,11 +2,8 @@
 #pragma once
 
 #include <chrono>
-#include <cmath>
-#include <cstdio>
-#include <functional>
+#include <memory>
 #include <string>
-#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -339,7 +336,7 @@ class [[nodiscard]] yield_awaitable : public awaitable<yield_awaitable, void> {
 template <class Rep, class Period>
 detail::sleep_awaitable sleep(std::chrono::duration<Rep, Period> delay) noexcept {
     if constexpr (std::is_floating_point_v<Rep>) {
-        if (std::isnan(delay.count())) {
+        if (delay.count() != delay.count()) {
             return detail::sleep_awaitable(error(errc::value_error, "sleep for not-a-number"));
         }
     }
@@ -371,22 +368,25 @@ result<T> loop::run_until_complete(const task_handle<T>& main) {
 }
 
 namespace detail {
+/// A loop, or null after saying on stderr why there is none.
+std::unique_ptr<loop> make_main_loop();
 /// Prints why the program ends early.
 void report_main_failure(const error& why) noexcept;
 }  // namespace detail
 
 /// Runs `body(arguments...)` as the main task of a new loop, then cancels what is left, waits for it and closes the loop.
 ///
-/// Result  an exit code: what a `task<int>` returned, 0 for other tasks; 1 when it failed, after one line on stderr that
-///         says why. An exception of `body` leaves `run` once the loop is closed.
+/// Result  an exit code: what a `task<int>` returned, 0 for other tasks; 1 when it failed or no loop could be made, after
+///         a line on stderr that says why. An exception of `body` leaves `run` once the loop is closed.
 template <class F, class... Args>
 int run(F&& body, Args&&... arguments) {
     using value = detail::spawned_value<std::decay_t<F>, std::decay_t<Args>...>;
-    loop home;
-    auto outcome = home.run_until_complete(
+    const auto home = detail::make_main_loop();
+    if (!home) return 1;
+    auto outcome = home->run_until_complete(
         detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
             std::forward<F>(body), std::forward<Args>(arguments)...));
-    home.close();
+    home->close();
     if (!outcome) {
         detail::report_main_failure(outcome.error());
         return 1;

@@ -4,9 +4,8 @@
 #include <cstddef>
 #include <initializer_list>
 #include <memory>
-#include <string>
+#include <span>
 #include <string_view>
-#include <vector>
 
 #include <ouro/net/socket.hpp>
 #include <ouro/runtime/task.hpp>
@@ -27,13 +26,16 @@ struct read_request {
     kind what = kind::some;
     bool line = false;                 // `until`, with the leniency of readline
     std::size_t count = 0;             // most bytes, or exactly so many
-    std::vector<std::string> separators{};  // of `until`; empty stands for one newline
+    // Of `until`: one separator, or several. Views: the caller's text outlives the await.
+    std::string_view separator{};
+    std::span<const std::string_view> separators{};
 };
 
 /// The await of a read. `Value` is how the bytes are given: as `bytes` or as `std::string_view`.
 class [[nodiscard]] read_wait_base : public wait_point {
   public:
     read_wait_base(stream_core& of, read_request request) noexcept;
+    ~read_wait_base();
     bool await_ready() noexcept;
     /// The `cancel` of its kind.
     static void cancelled(wait_point& wait, cancel_cause cause) noexcept;
@@ -47,6 +49,8 @@ class [[nodiscard]] read_wait_base : public wait_point {
     stream_core* core_;
     read_request request_;
     std::size_t searched_ = 0;  // bytes known to hold no separator
+    bool must_wait_ = false;    // nothing to have when it was looked at
+    bool woken_ = false;        // on its way to take the data
 };
 
 template <class Value>
@@ -111,6 +115,7 @@ class stream_reader {
     /// Errors  `errc::incomplete_read` at end of stream, with all there was; `errc::limit_overrun` when no separator
     ///         starts within the limit, with the bytes to skip (`error::count`), and the data is kept;
     ///         `errc::value_error` for an empty separator.
+    /// Lifetime  the separator must live until the await resumes.
     detail::read_wait<std::string_view> readuntil(std::string_view separator = "\n");
     /// The same with several separators: the match that ends first wins (rule 606).
     detail::read_wait<std::string_view> readuntil(std::initializer_list<std::string_view> separators);
