@@ -3,7 +3,8 @@
 from statistics import median
 
 from counted import FIGURES
-from workloads import (COUNTED_BARS, COUNTED_SLACK, CPU_BARS, NOISE, OURS, RAW, RIVALS, WORKLOADS)
+from workloads import (BURSTS_TO_JUDGE, COUNTED_BARS, COUNTED_SLACK, CPU_BARS, NOISE, OURS, RAW,
+                       RIVALS, WORKLOADS)
 
 
 def raw_reference(workload, costs):
@@ -76,17 +77,24 @@ def print_counted(counted, out):
 
 
 def verdicts(summaries, counted):
-    """One row per bar that could be judged: (passed, text)."""
+    """One row per bar: (passed, text); passed is None if the measurement cannot tell."""
     rows = []
 
     def judge(what, measured, limit, slack=0.0):
-        passed = measured <= limit + slack
-        rows.append((passed, f"{what}: {measured:.3f} (bar {limit})"))
+        rows.append((measured <= limit + slack, f"{what}: {measured:.3f} (bar {limit})"))
+
+    def judge_timed(what, row, ratio, limit):
+        if row["bursts"] < BURSTS_TO_JUDGE:
+            rows.append((None, f"{what}: {ratio:.3f} (bar {limit}; {row['bursts']} bursts cannot "
+                               f"tell, {BURSTS_TO_JUDGE} could)"))
+        else:
+            judge(what, ratio, limit)
 
     for workload, server, limit in CPU_BARS:
         row = summaries.get(workload, {}).get(server)
         if row and row["ratio"]:
-            judge(f"{workload}: CPU of {server} / {row['reference']}", row["ratio"], limit)
+            judge_timed(f"{workload}: CPU of {server} / {row['reference']}", row, row["ratio"],
+                        limit)
     for figure, server, limit in COUNTED_BARS:
         value = counted.get(server, {}).get(figure)
         if isinstance(value, (int, float)):
@@ -97,7 +105,7 @@ def verdicts(summaries, counted):
         for server in OURS:
             row = summaries.get(workload.name, {}).get(server)
             for rival, ratio in (row or {"ratio_to": {}})["ratio_to"].items():
-                judge(f"{workload.name}: CPU of {server} / {rival}", ratio, NOISE)
+                judge_timed(f"{workload.name}: CPU of {server} / {rival}", row, ratio, NOISE)
     return rows
 
 

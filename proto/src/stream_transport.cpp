@@ -185,17 +185,29 @@ void stream_transport::arm_direct_receive() {
 void stream_transport::received(op& done) noexcept {
     auto& self = static_cast<stream_transport&>(static_cast<receive_op&>(done));
     try {
+        if (done.res > 0 && done.in_flight && self.delivers_at_once()) [[likely]] {
+            return self.streaming_->data_received({done.data, static_cast<std::size_t>(done.res)});
+        }
+    } catch (...) {
+        return self.fail_thrown("data_received");
+    }
+    self.received_otherwise(done);
+}
+
+/// What is not the next bytes of an open stream for a streaming protocol.
+void stream_transport::received_otherwise(op& done) noexcept {
+    try {
         if (done.res > 0) {
-            self.direct_ ? self.take_direct_data(done.res) : self.take_ring_data(done);
+            direct_ ? take_direct_data(done.res) : take_ring_data(done);
         } else {
-            self.take_end(done.res);
+            take_end(done.res);
         }
     } catch (...) {  // there was no memory to hold what came
-        self.end(error(std::errc::not_enough_memory, "hold received data"));
+        end(error(std::errc::not_enough_memory, "hold received data"));
     }
     if (done.in_flight) return;
-    if (self.may_receive()) self.arm_receive();
-    self.settle();
+    if (may_receive()) arm_receive();
+    settle();
 }
 
 /// The receive ended without data: end of stream, an error, or a cancellation of our own.
@@ -474,8 +486,7 @@ void stream_transport::flush() noexcept {
     auto& request = static_cast<transmit_op&>(*this);
     if (queue_.contiguous()) {
         // Nobody may be waiting for the end of a fast send: it is learnt with the next wake-up only.
-        const bool fast = !full_ && !closing_ && !eof_wanted_ && !flow_.paused() &&
-                          queue_.size() <= fast_send_bytes;
+        const bool fast = !full_ && nobody_waits() && queue_.size() <= fast_send_bytes;
         return io::send(*home_, request, fd_, queue_.front(),
                         fast ? io::send_mode::fast : io::send_mode::all);
     }
@@ -489,24 +500,25 @@ void stream_transport::flush_pieces() noexcept {
 
 void stream_transport::sent(op& done) noexcept {
     auto& self = static_cast<stream_transport&>(static_cast<transmit_op&>(done));
-    if (self.ending_) return self.settle();
-    if (done.res == -EAGAIN) {
-        self.full_ = true;
-    } else if (done.res < 0) {
-        return self.end(error::from_errno(-done.res, "send"));
-    } else {
-        self.full_ = static_cast<std::size_t>(done.res) < self.queue_.size();
-        self.queue_.consume(static_cast<std::size_t>(done.res));
-    }
-    if (!self.queue_.empty()) {
-        self.flush();
-    } else {
+    // All of it went, and nobody waits for that.
+    if (static_cast<std::size_t>(done.res) == self.queue_.size() && self.nobody_waits()) [[likely]] {
         self.full_ = false;
+        return self.queue_.consume(static_cast<std::size_t>(done.res));
     }
-    if (self.flow_.should_resume(self.queue_.size())) {
-        self.guarded("resume_writing", [&self] { self.receiver_->resume_writing(); });
+    self.sent_otherwise(done.res);
+}
+
+void stream_transport::sent_otherwise(std::int32_t res) noexcept {
+    if (ending_) return settle();
+    if (res < 0 && res != -EAGAIN) return end(error::from_errno(-res, "send"));
+    const std::size_t taken = res < 0 ? 0 : static_cast<std::size_t>(res);
+    full_ = taken < queue_.size();
+    queue_.consume(taken);
+    if (!queue_.empty()) flush();
+    if (flow_.should_resume(queue_.size())) {
+        guarded("resume_writing", [this] { receiver_->resume_writing(); });
     }
-    if (self.queue_.empty() && !self.ending_) self.drained();
+    if (queue_.empty() && !ending_) drained();
 }
 
 /// The queue has become empty: what waited for that happens now.

@@ -79,6 +79,10 @@ class stream_transport final : public transport,
     void arm_ring_receive();
     void arm_direct_receive();
     static void received(op& done) noexcept;
+    void received_otherwise(op& done) noexcept;
+    bool delivers_at_once() const noexcept {
+        return streaming_ && !direct_ && !paused_ && !closing_ && !held_;
+    }
     void take_ring_data(const op& done);
     void take_direct_data(std::int32_t count);
     void take_end(std::int32_t res);
@@ -108,6 +112,9 @@ class stream_transport final : public transport,
     void flush_pieces() noexcept;
     static void flush_hook(turn_end_hook& hook) noexcept;
     static void sent(op& done) noexcept;
+    void sent_otherwise(std::int32_t res) noexcept;
+    /// True when nothing is to happen once the queue is empty.
+    bool nobody_waits() const noexcept { return !closing_ && !eof_wanted_ && !flow_.paused(); }
     void drained();
     void pause_if_above();
 

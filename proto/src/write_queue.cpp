@@ -5,15 +5,8 @@
 #include <memory>
 #include <new>
 
-#include <ouro/runtime/frame_pool.hpp>
-
 namespace ouro::detail {
 namespace {
-
-// Two sizes of pooled memory (header included): one for single small messages, so that a thousand connections with one
-// each stay in the cache, and one for what comes in bulk. What is larger has memory of its own.
-constexpr std::size_t small_block_bytes = 512;
-constexpr std::size_t large_block_bytes = 4096;
 
 using gift = std::vector<std::byte>;
 
@@ -21,17 +14,13 @@ using gift = std::vector<std::byte>;
 
 write_queue::chunk* write_queue::make_chunk(std::size_t payload_bytes) {
     const std::size_t wanted = payload_bytes + sizeof(chunk);
-    const std::size_t block = wanted <= small_block_bytes   ? small_block_bytes
-                              : wanted <= large_block_bytes ? large_block_bytes
-                                                            : wanted;
-    auto* const memory = static_cast<std::byte*>(frame_pool::allocate(block));
-    std::byte* const payload = memory + sizeof(chunk);
-    return ::new (memory) chunk{nullptr, payload, payload, memory + block, block, false};
+    return open_block(wanted <= small_block_bytes   ? small_block_bytes
+                      : wanted <= large_block_bytes ? large_block_bytes
+                                                    : wanted);
 }
 
-void write_queue::free_chunk(chunk* unused) noexcept {
-    if (unused->given) std::destroy_at(reinterpret_cast<gift*>(unused + 1));
-    frame_pool::deallocate(unused, unused->block_bytes);
+void write_queue::destroy_gift(chunk* holder) noexcept {
+    std::destroy_at(reinterpret_cast<gift*>(holder + 1));
 }
 
 /// Fills what room there is, then opens a new chunk for the rest.

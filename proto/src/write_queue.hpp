@@ -9,12 +9,22 @@
 #include <vector>
 
 #include <ouro/net/socket.hpp>
+#include <ouro/runtime/frame_pool.hpp>
 
 namespace ouro::detail {
 
 /// A FIFO of bytes in chunks. Costs one pointer while empty. Bytes handed to the kernel stay where they are until
 /// `consume`; appending never moves them.
 class write_queue {
+    struct chunk {
+        chunk* next;
+        std::byte* begin;         // first byte that was not taken
+        std::byte* end;
+        std::byte* limit;         // how far `end` may grow
+        std::size_t block_bytes;  // what to give back to the pool
+        bool given;               // the bytes are those of a vector that stands behind this header
+    };
+
   public:
     write_queue() noexcept = default;
     write_queue(const write_queue&) = delete;
@@ -29,6 +39,11 @@ class write_queue {
         if (last_ && static_cast<std::size_t>(last_->limit - last_->end) >= data.size()) {
             std::memcpy(last_->end, data.data(), data.size());
             last_->end += data.size();
+        } else if (!last_ && data.size() <= small_block_bytes - sizeof(chunk)) {
+            // The common case: one small message in an empty queue.
+            first_ = last_ = open_block(small_block_bytes);
+            std::memcpy(first_->end, data.data(), data.size());
+            first_->end += data.size();
         } else {
             append_chunk(data);
         }
@@ -54,16 +69,22 @@ class write_queue {
     void clear() noexcept;
 
   private:
-    struct chunk {
-        chunk* next;
-        std::byte* begin;         // first byte that was not taken
-        std::byte* end;
-        std::byte* limit;         // how far `end` may grow
-        std::size_t block_bytes;  // what to give back to the pool
-        bool given;               // the bytes are those of a vector that stands behind this header
-    };
+    // Two sizes of pooled memory (header included): one for single small messages, so that a thousand connections with
+    // one each stay in the cache, and one for what comes in bulk. What is larger has memory of its own.
+    static constexpr std::size_t small_block_bytes = 512;
+    static constexpr std::size_t large_block_bytes = 4096;
+
+    static chunk* open_block(std::size_t block) {
+        auto* const memory = static_cast<std::byte*>(frame_pool::allocate(block));
+        std::byte* const payload = memory + sizeof(chunk);
+        return ::new (memory) chunk{nullptr, payload, payload, memory + block, block, false};
+    }
     static chunk* make_chunk(std::size_t payload_bytes);
-    static void free_chunk(chunk* unused) noexcept;
+    static void free_chunk(chunk* unused) noexcept {
+        if (unused->given) destroy_gift(unused);
+        frame_pool::deallocate(unused, unused->block_bytes);
+    }
+    static void destroy_gift(chunk* holder) noexcept;
     void append_chunk(bytes data);
     void push(chunk* added) noexcept {
         (last_ ? last_->next : first_) = added;

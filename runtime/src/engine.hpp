@@ -16,11 +16,11 @@ namespace ouro::detail {
 /// One completion, copied out of the engine's queue so that nothing runs while that is being walked.
 struct completion {
     op* target;
+    std::byte* data;           // flags has `lent`: the bytes, until `release`
     std::int32_t res;
-    std::uint32_t flags;    // op_flags
-    std::byte* data;        // flags has `lent`: the bytes, until `release`
-    std::uint32_t lease;    // the engine's name for the lent buffer
-    std::uint16_t generation;
+    std::uint32_t lease;       // the engine's name for the lent buffer
+    std::uint16_t flags;       // op_flags
+    std::uint16_t generation;  // of the op, when it was started
 };
 
 /// Operations as in `io.hpp`; every started op gets its completions through `poll`, the last one without `more`.

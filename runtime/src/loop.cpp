@@ -148,12 +148,12 @@ void loop_state::run_queued(ready_queue& queued) noexcept {
 
 void loop_state::run_completions() noexcept {
     // Nothing is added to the batch while it is delivered: what completes here goes to `deferred`.
-    for (const completion& done : batch) {
-        if (debug) [[unlikely]] {
+    if (debug) {
+        for (const completion& done : batch) {
             timed([&] { deliver(done); }, [] { return std::string("a completion"); });
-        } else {
-            deliver(done);
         }
+    } else {
+        for (const completion& done : batch) deliver(done);
     }
     batch.clear();
 }
@@ -203,7 +203,7 @@ void loop_state::run_until_stopped() {
 }
 
 void loop_state::complete_later(op& target, std::int32_t res) noexcept {
-    deferred.push_back({&target, res, 0, nullptr, 0, target.generation});
+    deferred.push_back({&target, nullptr, res, 0, 0, target.generation});
 }
 
 void loop_state::require_open(const char* what) const {

@@ -29,23 +29,10 @@ mut_bytes read_buffer::make_room(std::size_t wanted) {
     return {block_.get() + end_, capacity_ - end_};
 }
 
-void read_buffer::filled(std::size_t count) noexcept {
-    end_ += count;
-    if (end_ == capacity_ && next_capacity_ < most_capacity) {
+void read_buffer::ask_for_more() noexcept {
+    if (next_capacity_ < most_capacity) {
         next_capacity_ = std::min(most_capacity, std::max(next_capacity_, capacity_) * 4);
     }
-}
-
-bytes read_buffer::take(std::size_t count) noexcept {
-    const bytes view{block_.get() + begin_, count};
-    begin_ += count;
-    viewed_ = viewed_ || count != 0;
-    return view;
-}
-
-void read_buffer::release_view() noexcept {
-    viewed_ = false;
-    retired_.reset();
 }
 
 }  // namespace ouro::detail

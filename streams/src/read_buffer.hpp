@@ -24,15 +24,27 @@ class read_buffer {
         return make_room(wanted);
     }
     /// `count` bytes of the room were filled. Filling it to the brim asks for more next time.
-    void filled(std::size_t count) noexcept;
+    void filled(std::size_t count) noexcept {
+        end_ += count;
+        if (end_ == capacity_) ask_for_more();
+    }
     /// The first `count` unread bytes, as a view.
-    bytes take(std::size_t count) noexcept;
+    bytes take(std::size_t count) noexcept {
+        const bytes view{block_.get() + begin_, count};
+        begin_ += count;
+        viewed_ = viewed_ || count != 0;
+        return view;
+    }
     /// The last view is not used any more.
-    void release_view() noexcept;
+    void release_view() noexcept {
+        viewed_ = false;
+        if (retired_) retired_.reset();
+    }
     void discard() noexcept { begin_ = end_; }
 
   private:
     mut_bytes make_room(std::size_t wanted);
+    void ask_for_more() noexcept;
 
     std::unique_ptr<std::byte[]> block_;
     std::unique_ptr<std::byte[]> retired_;  // a block that a view still points into

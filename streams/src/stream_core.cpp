@@ -230,9 +230,10 @@ stream_core::verdict stream_core::overrun(const read_wait_base& read, std::size_
 
 std::size_t stream_core::ready_count(read_wait_base& read) noexcept {
     const read_request& request = read.request_;
+    if (request.what == read_request::kind::some) return std::min(request.count, buffer_.size());
     match found{};
     switch (request.what) {
-        case read_request::kind::some: return std::min(request.count, buffer_.size());
+        case read_request::kind::some: break;
         case read_request::kind::exactly: return request.count;
         case read_request::kind::until:
             if (find(request, 0, found)) return found.end;
@@ -246,7 +247,7 @@ bytes stream_core::take(read_wait_base& read) noexcept {
     stop_waiting(read);
     buffer_.release_view();
     const bytes view = buffer_.take(ready_count(read));
-    consumed();
+    if (read_paused_) consumed();
     return view;
 }
 
@@ -274,6 +275,10 @@ read_wait_base::read_wait_base(stream_core& of, read_request request) noexcept
 bool read_wait_base::await_ready() noexcept {
     if (core_->reading() || core_->failure()) return false;
     core_->release_view();
+    if (request_.what == read_request::kind::some) {
+        must_wait_ = !core_->has_some(request_.count);
+        return !must_wait_;
+    }
     error why;
     const auto now = core_->look(*this, why);
     must_wait_ = now == stream_core::verdict::waits;

@@ -45,6 +45,9 @@ class stream_core final : public buffered_protocol, public std::enable_shared_fr
     void fail_read(read_wait_base& read, error why) noexcept;
     void wake_reader() noexcept;
     bool reading() const noexcept { return waiting_ != nullptr; }
+    bool has_some(std::size_t wanted) const noexcept {
+        return wanted == 0 || !buffer_.empty() || eof_;
+    }
     void release_view() noexcept { buffer_.release_view(); }
 
     // For the writer.

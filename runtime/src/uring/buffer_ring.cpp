@@ -6,13 +6,10 @@
 #include <cerrno>
 #include <system_error>
 
-#include "../checks.hpp"
 #include "kernel_abi.hpp"
 
 namespace ouro::uring {
 namespace {
-
-constexpr std::uint32_t last_slice = 1U << 16;  // lease flag: the kernel is done with the buffer
 
 std::byte* map(std::size_t bytes) {
     void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -80,37 +77,18 @@ buffer_ring::~buffer_ring() {
     ::munmap(entries_, count_ * sizeof(io_uring_buf));
 }
 
-std::byte* buffer_ring::take(std::uint32_t cqe_flags, std::size_t length) noexcept {
-    const auto buffer = static_cast<std::uint16_t>(cqe_flags >> IORING_CQE_BUFFER_SHIFT);
-    std::byte* const data = start_of(buffer) + used_[buffer];
-    if (incremental_) used_[buffer] += static_cast<std::uint32_t>(length);
-    ++lent_;
-    detail::unpoison(data, length);
-    return data;
-}
-
-std::uint32_t buffer_ring::lease_of(std::uint32_t cqe_flags) const noexcept {
-    const std::uint32_t buffer = cqe_flags >> IORING_CQE_BUFFER_SHIFT;
-    const bool kernel_goes_on = incremental_ && (cqe_flags & abi::cqe_buffer_more);
-    return buffer | (kernel_goes_on ? 0 : last_slice);
-}
-
-void buffer_ring::give_back(std::uint32_t lease, std::byte* data, std::size_t length) noexcept {
-    --lent_;
-    detail::poison(data, length);
-    if (!(lease & last_slice)) return;
-    const auto buffer = static_cast<std::uint16_t>(lease);
-    used_[buffer] = 0;
-    offer(buffer);
-    publish();
-}
-
 void buffer_ring::offer(std::uint16_t buffer) noexcept {
     io_uring_buf& entry = entries_->bufs[tail_ & (count_ - 1)];
     entry.addr = reinterpret_cast<std::uintptr_t>(start_of(buffer));
     entry.len = static_cast<std::uint32_t>(buffer_bytes_);
     entry.bid = buffer;
     ++tail_;
+}
+
+void buffer_ring::recycle(std::uint16_t buffer) noexcept {
+    used_[buffer] = 0;
+    offer(buffer);
+    publish();
 }
 
 void buffer_ring::publish() noexcept {

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "../checks.hpp"
+#include "kernel_abi.hpp"
 #include "ring.hpp"
 
 namespace ouro::uring {
@@ -21,16 +23,33 @@ class buffer_ring {
     buffer_ring& operator=(const buffer_ring&) = delete;
 
     /// The bytes behind a completion of `length` bytes with these flags, in the order of the completions.
-    std::byte* take(std::uint32_t cqe_flags, std::size_t length) noexcept;
+    std::byte* take(std::uint32_t cqe_flags, std::size_t length) noexcept {
+        const auto buffer = static_cast<std::uint16_t>(cqe_flags >> IORING_CQE_BUFFER_SHIFT);
+        std::byte* const data = start_of(buffer) + used_[buffer];
+        if (incremental_) used_[buffer] += static_cast<std::uint32_t>(length);
+        ++lent_;
+        detail::unpoison(data, length);
+        return data;
+    }
     /// The lease to name in `give_back`: whether the slice was the last one of its buffer.
-    std::uint32_t lease_of(std::uint32_t cqe_flags) const noexcept;
+    std::uint32_t lease_of(std::uint32_t cqe_flags) const noexcept {
+        const std::uint32_t buffer = cqe_flags >> IORING_CQE_BUFFER_SHIFT;
+        const bool kernel_goes_on = incremental_ && (cqe_flags & abi::cqe_buffer_more);
+        return buffer | (kernel_goes_on ? 0 : last_slice);
+    }
     /// The slice is not used any more.
-    void give_back(std::uint32_t lease, std::byte* data, std::size_t length) noexcept;
+    void give_back(std::uint32_t lease, std::byte* data, std::size_t length) noexcept {
+        --lent_;
+        detail::poison(data, length);
+        if (lease & last_slice) recycle(static_cast<std::uint16_t>(lease));
+    }
     bool incremental() const noexcept { return incremental_; }
     std::size_t lent() const noexcept { return lent_; }
     static constexpr std::uint16_t group = 0;
 
   private:
+    static constexpr std::uint32_t last_slice = 1U << 16;  // lease flag: the kernel is done with the buffer
+    void recycle(std::uint16_t buffer) noexcept;
     static constexpr unsigned max_count = 32768;  // the kernel's limit
     int set_up_entries(unsigned flags);
     void offer(std::uint16_t buffer) noexcept;

@@ -62,18 +62,18 @@ class uring_engine final : public detail::engine {
     }
     void recv_ring(op& request, int fd) noexcept override {
         request.length = static_cast<std::size_t>(fd);
-        arm_ring_receive(request, 0);
+        arm_ring_receive(request);
     }
     void send(op& request, int fd, std::span<const std::byte> from,
               io::send_mode mode) noexcept override {
         OURO_ASSERT(detail::addressable(from.data(), from.size()), "send from freed memory");
         io_uring_sqe* entry = prepare(request);
-        const bool fast = mode == io::send_mode::fast && ring_.can().fast_send;
+        const bool fast = mode == io::send_mode::fast;
         io_uring_prep_send(entry, fd, from.data(), from.size(),
                            MSG_NOSIGNAL | MSG_WAITALL | (fast ? MSG_DONTWAIT : 0));
         finish(entry, request);
         request.length = from.size();
-        if (fast) {
+        if (fast && ring_.can().fast_send) {
             entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
             request.engine_state = fast_send_pending;
             fast_sends_.push_back(&request);
@@ -119,8 +119,7 @@ class uring_engine final : public detail::engine {
     void cancel(op& request) noexcept override {
         if (request.engine_state == starved) {
             std::erase(starved_, &request);
-            return made_here_.push_back(
-                {&request, -ECANCELED, 0, nullptr, 0, request.generation});
+            return made_here_.push_back(cancelled(request));
         }
         if (request.engine_state & cancel_sent) return;
         request.engine_state |= cancel_sent;
@@ -129,7 +128,7 @@ class uring_engine final : public detail::engine {
     void cancel_all() noexcept override {
         send_cancel(0, abi::cancel_any | abi::cancel_all);
         for (op* waiting : std::exchange(starved_, {})) {
-            made_here_.push_back({waiting, -ECANCELED, 0, nullptr, 0, waiting->generation});
+            made_here_.push_back(cancelled(*waiting));
         }
     }
 
@@ -188,6 +187,10 @@ class uring_engine final : public detail::engine {
     std::string report() const override { return ring_.report(); }
 
   private:
+    static completion cancelled(op& request) noexcept {
+        return {&request, nullptr, -ECANCELED, 0, 0, request.generation};
+    }
+
     struct message {
         msghdr header{};
         std::vector<iovec> pieces;
@@ -206,21 +209,20 @@ class uring_engine final : public detail::engine {
         detail::poison(memory, bytes);
     }
 
-    void arm_ring_receive(op& request, unsigned how) noexcept {
+    void arm_ring_receive(op& request) noexcept {
         io_uring_sqe* entry = prepare(request);
         io_uring_prep_recv(entry, static_cast<int>(request.length), nullptr, 0, 0);
-        entry->ioprio = static_cast<std::uint16_t>(IORING_RECV_MULTISHOT | how);
+        entry->ioprio = IORING_RECV_MULTISHOT;
         entry->flags |= IOSQE_BUFFER_SELECT;
         entry->buf_group = buffer_ring::group;
         finish(entry, request);
         request.engine_state = ring_receive;
     }
-    /// Receives that found no buffer start again once buffers are back. Polling first keeps an idle socket from failing at
-    /// once on a ring that is empty again.
+    /// Receives that found no buffer start again in the next turn: all buffers are back by then, because slices are lent
+    /// for the time of a callback only. They do not poll first, which would let some of them miss an end of stream that
+    /// came together with the data (seen on 6.18 with AF_UNIX).
     void rearm_starved() noexcept {
-        for (op* waiting : std::exchange(starved_, {})) {
-            arm_ring_receive(*waiting, IORING_RECVSEND_POLL_FIRST);
-        }
+        for (op* waiting : std::exchange(starved_, {})) arm_ring_receive(*waiting);
     }
     void send_cancel(std::uint64_t target, unsigned flags) noexcept {
         io_uring_sqe* entry = ring_.get_sqe();
@@ -234,37 +236,50 @@ class uring_engine final : public detail::engine {
             if (cqe.user_data == ignored_tag) return;
             op& target = *reinterpret_cast<op*>(
                 cqe.user_data & ((std::uint64_t{1} << generation_shift) - 1));
+            const auto generation = static_cast<std::uint16_t>(cqe.user_data >> generation_shift);
             detail::acquired(&target);
-            if (&target == &wake_) {
-                wake_.in_flight = false;
-                return;
+            if ((cqe.flags & (IORING_CQE_F_BUFFER | IORING_CQE_F_MORE)) ==
+                (IORING_CQE_F_BUFFER | IORING_CQE_F_MORE)) [[likely]] {
+                out.push_back({&target, buffers_.take(cqe.flags, static_cast<std::size_t>(cqe.res)),
+                               cqe.res, buffers_.lease_of(cqe.flags),
+                               op_flags::lent | op_flags::more, generation});
+            } else {
+                reap_one(cqe, target, generation, out);
             }
-            const bool more = cqe.flags & IORING_CQE_F_MORE;
-            const std::uint8_t state = target.engine_state & ~cancel_sent;
-            if (state == ring_receive && cqe.res == -ENOBUFS && !more) return starve(target);
-            completion done{&target, cqe.res, more ? op_flags::more : 0, target.data, 0,
-                            static_cast<std::uint16_t>(cqe.user_data >> generation_shift)};
-            if (cqe.flags & IORING_CQE_F_BUFFER) {
-                done.data = buffers_.take(cqe.flags, static_cast<std::size_t>(cqe.res));
-                done.lease = buffers_.lease_of(cqe.flags);
-                done.flags |= op_flags::lent;
-            }
-            if (!more) {
-                if (state == direct_receive) {
-                    detail::unpoison(target.data, target.length);
-                    const bool short_read = static_cast<std::size_t>(cqe.res) < target.length;
-                    const bool left_some = cqe.flags & IORING_CQE_F_SOCK_NONEMPTY;
-                    if (cqe.res > 0 && short_read && !left_some) done.flags |= op_flags::drained;
-                }
-                target.engine_state = plain;
-            }
-            out.push_back(done);
         });
+    }
+    /// Any completion but the next bytes of a receive that goes on.
+    void reap_one(const io_uring_cqe& cqe, op& target, std::uint16_t generation,
+                  std::vector<completion>& out) noexcept {
+        if (&target == &wake_) {
+            wake_.in_flight = false;
+            return;
+        }
+        const bool more = cqe.flags & IORING_CQE_F_MORE;
+        const std::uint8_t state = target.engine_state & ~cancel_sent;
+        if (state == ring_receive && cqe.res == -ENOBUFS && !more) return starve(target);
+        completion done{&target, target.data, cqe.res, 0,
+                        static_cast<std::uint16_t>(more ? op_flags::more : 0), generation};
+        if (cqe.flags & IORING_CQE_F_BUFFER) {
+            done.data = buffers_.take(cqe.flags, static_cast<std::size_t>(cqe.res));
+            done.lease = buffers_.lease_of(cqe.flags);
+            done.flags |= op_flags::lent;
+        }
+        if (!more) {
+            if (state == direct_receive) {
+                detail::unpoison(target.data, target.length);
+                const bool short_read = static_cast<std::size_t>(cqe.res) < target.length;
+                const bool left_some = cqe.flags & IORING_CQE_F_SOCK_NONEMPTY;
+                if (cqe.res > 0 && short_read && !left_some) done.flags |= op_flags::drained;
+            }
+            target.engine_state = plain;
+        }
+        out.push_back(done);
     }
     void starve(op& request) noexcept {
         ++exhausted_;
         if (request.engine_state & cancel_sent) {
-            made_here_.push_back({&request, -ECANCELED, 0, nullptr, 0, request.generation});
+            made_here_.push_back(cancelled(request));
             return;
         }
         request.engine_state = starved;
@@ -275,7 +290,7 @@ class uring_engine final : public detail::engine {
         for (op* sent : fast_sends_) {
             if ((sent->engine_state & ~cancel_sent) != fast_send_pending) continue;
             sent->engine_state = plain;
-            out.push_back({sent, static_cast<std::int32_t>(sent->length), 0, nullptr, 0,
+            out.push_back({sent, nullptr, static_cast<std::int32_t>(sent->length), 0, 0,
                            sent->generation});
         }
         fast_sends_.clear();

@@ -21,16 +21,13 @@ struct __kernel_timespec timespec_of(std::chrono::nanoseconds since) noexcept {
 
 }  // namespace
 
-io_uring_sqe* ring::get_sqe() noexcept {
-    const unsigned entries = *uring_.sq.kring_entries;
-    while (uring_.sq.sqe_tail - __atomic_load_n(uring_.sq.khead, __ATOMIC_ACQUIRE) >= entries) {
+void ring::make_room() noexcept {
+    for (;;) {
+        known_head_ = __atomic_load_n(uring_.sq.khead, __ATOMIC_ACQUIRE);
+        if (uring_.sq.sqe_tail - known_head_ < entry_count_) return;
         ++sq_full;
         enter(clock::time_point::min());
     }
-    io_uring_sqe* entry = &uring_.sq.sqes[uring_.sq.sqe_tail & (entries - 1)];
-    ++uring_.sq.sqe_tail;
-    *entry = {};
-    return entry;
 }
 
 bool ring::wants_enter() const noexcept {

@@ -31,8 +31,11 @@ class ring {
     ring(const ring&) = delete;
     ring& operator=(const ring&) = delete;
 
-    /// A zeroed entry. Never null: a full queue is handed to the kernel first.
-    io_uring_sqe* get_sqe() noexcept;
+    /// An entry to fill, all of it (the `io_uring_prep_*` do). Never null: a full queue is handed to the kernel first.
+    io_uring_sqe* get_sqe() noexcept {
+        if (uring_.sq.sqe_tail - known_head_ >= entry_count_) [[unlikely]] make_room();
+        return &uring_.sq.sqes[uring_.sq.sqe_tail++ & (entry_count_ - 1)];
+    }
     /// Entries filled and not taken by the kernel yet.
     unsigned pending() const noexcept { return uring_.sq.sqe_tail - submitted_tail_; }
     /// True when there is a reason to enter the kernel although nothing is to be waited for.
@@ -72,12 +75,15 @@ class ring {
 
   private:
     void enable() noexcept;
+    void make_room() noexcept;
     unsigned flags() const noexcept { return __atomic_load_n(uring_.sq.kflags, __ATOMIC_RELAXED); }
     int enter_once(clock::time_point deadline, unsigned extra_flags) noexcept;
 
     io_uring uring_{};
     features features_;
     unsigned setup_flags_ = 0;
+    unsigned entry_count_ = 0;
+    unsigned known_head_ = 0;      // the kernel has read the entries below it, at least
     unsigned submitted_tail_ = 0;  // entries below it were taken by the kernel
     bool enabled_ = false;
     int owner_pid_ = 0;

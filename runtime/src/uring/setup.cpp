@@ -98,6 +98,7 @@ ring::ring(const loop_options& options) : owner_pid_(::getpid()) {
     }
     if (outcome < 0) refuse(-outcome);
     setup_flags_ = params.flags;
+    entry_count_ = *uring_.sq.kring_entries;
     io_uring_ring_dontfork(&uring_);
     if (uring_.sq.array) {  // entries are used in order, so the indirection is filled once
         for (unsigned i = 0; i < *uring_.sq.kring_entries; ++i) uring_.sq.array[i] = i;

@@ -26,6 +26,9 @@ class function<R(Args...)> {
                  std::is_invocable_r_v<R, std::decay_t<F>&, Args...>)
     function(F&& callable) {
         using held = std::decay_t<F>;
+        if constexpr (std::is_pointer_v<held>) {
+            if (!callable) return;  // nothing is held
+        }
         if constexpr (fits<held>) {
             ::new (static_cast<void*>(space_)) held(std::forward<F>(callable));
             verbs_ = &in_place<held>;

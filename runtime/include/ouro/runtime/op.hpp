@@ -35,9 +35,9 @@ struct op {
 
 /// What accompanies a completion.
 namespace op_flags {
-inline constexpr std::uint32_t more = 1;      ///< further completions of this op follow
-inline constexpr std::uint32_t lent = 2;      ///< `data` points into the engine's ring
-inline constexpr std::uint32_t drained = 4;   ///< a receive that left nothing behind: the next one starts by waiting
+inline constexpr std::uint16_t more = 1;      ///< further completions of this op follow
+inline constexpr std::uint16_t lent = 2;      ///< `data` points into the engine's ring
+inline constexpr std::uint16_t drained = 4;   ///< a receive that left nothing behind: the next one starts by waiting
 }  // namespace op_flags
 
 }  // namespace ouro
