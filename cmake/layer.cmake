@@ -25,6 +25,8 @@ function(ouro_layer name)
         FILE_SET HEADERS BASE_DIRS include FILES ${layer_HEADERS} ${layer_UMBRELLA})
     target_include_directories(${target} PRIVATE src)
     target_compile_features(${target} PUBLIC cxx_std_20)
+    # Reports name places; without the build machine's folder they are short and reproducible.
+    target_compile_options(${target} PRIVATE -ffile-prefix-map=${PROJECT_SOURCE_DIR}/=)
     target_link_libraries(${target}
         PUBLIC ${layer_USES} ${layer_PUBLIC_LINKS}
         PRIVATE ${layer_PRIVATE_LINKS})

@@ -132,14 +132,17 @@ std::string address::path() const {
 
 std::string address::to_string() const {
     switch (family()) {
-        case AF_INET: return host() + ":" + std::to_string(port());
-        case AF_INET6: return "[" + host() + "]:" + std::to_string(port());
-        case AF_UNIX: {
-            std::string name = path();
-            if (!name.empty() && name[0] == '\0') name[0] = '@';
-            return "unix:" + name;
-        }
-        default: return "no address";
+    case AF_INET:
+        return host() + ":" + std::to_string(port());
+    case AF_INET6:
+        return "[" + host() + "]:" + std::to_string(port());
+    case AF_UNIX: {
+        std::string name = path();
+        if (!name.empty() && name[0] == '\0') name[0] = '@';
+        return "unix:" + name;
+    }
+    default:
+        return "no address";
     }
 }
 

@@ -45,7 +45,8 @@ class lookup : public detail::awaitable<lookup, std::vector<address>> {
         lookup& self = *static_cast<request&>(done).self;
         if (done.res == 0) return self.complete();
         std::string doing = "resolve " + self.request_.host;
-        if (done.res == -ECANCELED) return self.fail(error::cancelled(self.cause_, std::move(doing)));
+        if (done.res == -ECANCELED)
+            return self.fail(error::cancelled(self.cause_, std::move(doing)));
         if (self.request_.gai_code != 0 && self.request_.gai_code != EAI_SYSTEM) {
             doing += std::string(" (") + ::gai_strerror(self.request_.gai_code) + ")";
             return self.fail(error(errc::no_address, std::move(doing)));

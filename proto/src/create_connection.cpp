@@ -22,7 +22,7 @@ class [[nodiscard]] made_wait : public awaitable<made_wait, void> {
   public:
     explicit made_wait(std::shared_ptr<stream_transport> link) noexcept
         : awaitable(made_kind), link_(std::move(link)) {}
-    void start() noexcept { link_->begin_soon(this); }
+    void start() noexcept { link_->begin_soon(link_, this); }
     void value() const noexcept {}
     void cancel(cancel_cause cause) noexcept {
         link_->forget_creator();
@@ -97,7 +97,8 @@ task<std::shared_ptr<transport>> connect_transport(protocol_factory factory, add
 task<std::shared_ptr<transport>> wrap_transport(protocol_factory factory, socket given) {
     if (!given) co_return error(errc::value_error, "make a connection of a closed socket");
     if (const int type = co_await given.get_option(SOL_SOCKET, SO_TYPE); type != SOCK_STREAM) {
-        co_return error(errc::value_error, "make a connection of a socket that is not a stream socket");
+        co_return error(errc::value_error,
+                        "make a connection of a socket that is not a stream socket");
     }
     co_return co_await put_on(std::move(factory), std::move(given));
 }

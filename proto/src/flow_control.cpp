@@ -5,7 +5,8 @@
 
 namespace ouro {
 
-std::error_code flow_control::set_limits(std::ptrdiff_t high_bytes, std::ptrdiff_t low_bytes) noexcept {
+std::error_code flow_control::set_limits(std::ptrdiff_t high_bytes,
+                                         std::ptrdiff_t low_bytes) noexcept {
     if (high_bytes < -1 || low_bytes < -1) return make_error_code(errc::value_error);
     if (high_bytes == -1) {
         if (low_bytes > PTRDIFF_MAX / 4) return make_error_code(errc::value_error);

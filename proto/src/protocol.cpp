@@ -23,7 +23,9 @@ result<address> to_address(result<io::resolved> name) {
 }  // namespace
 
 result<int> socket_view::family() const { return get_option(SOL_SOCKET, SO_DOMAIN); }
-result<address> socket_view::local_address() const { return to_address(io::local_name(*home_, fd_)); }
+result<address> socket_view::local_address() const {
+    return to_address(io::local_name(*home_, fd_));
+}
 result<address> socket_view::peer_address() const { return to_address(io::peer_name(*home_, fd_)); }
 result<int> socket_view::get_option(int level, int name) const {
     return io::get_option(*home_, fd_, level, name);

@@ -41,7 +41,8 @@ void server_state::add(socket bound) {
     auto added = std::make_unique<listener>(*this, *home_, fd);
     // Accepted sockets inherit it, which saves each of them the call (rule 343).
     if (auto kind = added->family(); kind && *kind != AF_UNIX) {
-        (void)added->set_option(IPPROTO_TCP, TCP_NODELAY, 1);  // not TCP after all: nothing to delay
+        (void)added->set_option(IPPROTO_TCP, TCP_NODELAY,
+                                1);  // not TCP after all: nothing to delay
     }
     listeners_.push_back(std::move(added));
     (void)bound.release();
@@ -87,11 +88,13 @@ void server_state::accepted(op& done) noexcept {
         at.forget_descriptor();
         return self.leave_if_gone();
     }
-    if (done.res >= 0) return self.arm(at);  // the kernel ended the multishot for reasons of its own
+    if (done.res >= 0)
+        return self.arm(at);  // the kernel ended the multishot for reasons of its own
     self.refused(at, -done.res);
 }
 
-/// A connection came in: a protocol is put on it. A closed server drops it at once (rules 427, 737).
+/// A connection came in: a protocol is put on it. A closed server drops it at once (rules 427,
+/// 737).
 void server_state::take_connection(int fd) noexcept {
     io::adopt(*home_, fd);
     if (closed_) return io::close(*home_, fd);
@@ -111,29 +114,32 @@ void server_state::take_connection(int fd) noexcept {
         return;
     }
     ++client_count_;
-    link->begin(clients_, shared_from_this());
+    link->begin(link, clients_, shared_from_this());
 }
 
-/// accept(2) failed. Shortages pause accepting and are reported once; trouble of a single peer is not ours (rules 425, 426).
+/// accept(2) failed. Shortages pause accepting and are reported once; trouble of a single peer is
+/// not ours (rules 425, 426).
 void server_state::refused(listener& at, int failure) noexcept {
     switch (failure) {
-        case EAGAIN:
-        case EINTR:
-        case ECONNABORTED:
-        case EPROTO:
-        case EPERM:
-        case ENETDOWN:
-        case EHOSTUNREACH:
-        case ENETUNREACH: return arm(at);
-        default: break;
+    case EAGAIN:
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:
+    case ENETDOWN:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+        return arm(at);
+    default:
+        break;
     }
     if (!std::exchange(warned_, true)) {
-        home_->call_exception_handler(
-            {.message = "accepting pauses for " + std::to_string(options_.accept_retry.count()) +
-                        " ms; connections wait in the kernel's queue",
-             .error = error::from_errno(failure, "accept"),
-             .subject = "server",
-             .created = {}});
+        home_->call_exception_handler({.message = "accepting pauses for " +
+                                                  std::to_string(options_.accept_retry.count()) +
+                                                  " ms; connections wait in the kernel's queue",
+                                       .error = error::from_errno(failure, "accept"),
+                                       .subject = "server",
+                                       .created = {}});
     }
     at.when = clock::now() + options_.accept_retry;
     at.keep = shared_from_this();
@@ -224,8 +230,10 @@ result<socket> open_listener(loop& home, const address& where, const server_opti
     const bool ip = where.family() != AF_UNIX;
     result<> outcome;
     if (options.reuse_address && ip) outcome = made->set_option(SOL_SOCKET, SO_REUSEADDR, 1);
-    if (outcome && options.reuse_port && ip) outcome = made->set_option(SOL_SOCKET, SO_REUSEPORT, 1);
-    if (outcome && where.family() == AF_INET6) {  // so that both families can share a port (rule 392)
+    if (outcome && options.reuse_port && ip)
+        outcome = made->set_option(SOL_SOCKET, SO_REUSEPORT, 1);
+    if (outcome &&
+        where.family() == AF_INET6) {  // so that both families can share a port (rule 392)
         outcome = made->set_option(IPPROTO_IPV6, IPV6_V6ONLY, 1);
     }
     if (outcome) {
@@ -257,7 +265,8 @@ task<server> listen_on(protocol_factory factory, std::string host, std::uint16_t
         done.push_back(where);
         auto made = open_listener(home, where, options);
         if (!made) {
-            // A family that this machine does not have is no failure while another one works (rule 400).
+            // A family that this machine does not have is no failure while another one works (rule
+            // 400).
             const auto& why = made.error();
             const bool absent = why == std::errc::address_not_available ||
                                 why == std::errc::address_family_not_supported;

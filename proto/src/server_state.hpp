@@ -32,9 +32,9 @@ class server_state final : public loop_resource, public std::enable_shared_from_
     std::vector<const socket_view*> sockets() const;
     loop& home() const noexcept { return *home_; }
 
-    waiter_list closed_waiters;    // released when the server is gone
-    waiter_list forever_waiters;   // serve_forever; released when it is closed
-    bool forever = false;          // serve_forever is running
+    waiter_list closed_waiters;   // released when the server is gone
+    waiter_list forever_waiters;  // serve_forever; released when it is closed
+    bool forever = false;         // serve_forever is running
 
   private:
     /// One listening socket.
@@ -60,7 +60,7 @@ class server_state final : public loop_resource, public std::enable_shared_from_
     std::shared_ptr<server_state> self_;  // the loop's hold, while it serves or has connections
     bool serving_ = false;
     bool closed_ = false;
-    bool warned_ = false;                 // the lack of descriptors was reported
+    bool warned_ = false;  // the lack of descriptors was reported
 };
 
 }  // namespace ouro::detail

@@ -15,7 +15,8 @@ namespace ouro::detail {
 
 class server_state;
 
-// The two operations of a transport; each is a base so that a completion leads to the transport by a cast.
+// The two operations of a transport; each is a base so that a completion leads to the transport by
+// a cast.
 struct receive_op : op {
     using op::op;
 };
@@ -25,13 +26,14 @@ struct transmit_op : op {
 
 /// States, and what may happen in them:
 ///
-///   made -> open -> (peer's end of stream, kept open) -> closing: flushing -> ending: cancelling -> lost
+///   made -> open -> (peer's end of stream, kept open) -> closing: flushing -> ending: cancelling
+///   -> lost
 ///
-/// `closing` refuses new input and lets output drain; `ending` drops output and waits for the operations to come back;
-/// then `connection_lost` is called from the ready queue, the descriptor is closed, and the transport lets go of itself.
+/// `closing` refuses new input and lets output drain; `ending` drops output and waits for the
+/// operations to come back; then `connection_lost` is called from the ready queue, the descriptor
+/// is closed, and the transport lets go of itself.
 class stream_transport final : public transport,
                                public socket_view,
-                               public std::enable_shared_from_this<stream_transport>,
                                private receive_op,
                                private transmit_op,
                                private turn_end_hook,
@@ -42,9 +44,10 @@ class stream_transport final : public transport,
     ~stream_transport() override;
 
     /// Makes the connection live: `connection_made`, then reading. From the loop's run phase.
-    void begin(list<loop_resource>& owner, std::shared_ptr<server_state> accepted_by);
+    void begin(std::shared_ptr<stream_transport> self, list<loop_resource>& owner,
+               std::shared_ptr<server_state> accepted_by);
     /// The same from anywhere: queues it, and wakes `creator` afterwards, if there is one.
-    void begin_soon(wait_point* creator);
+    void begin_soon(std::shared_ptr<stream_transport> self, wait_point* creator);
     /// Answers leave at once (rule 343). Accepted sockets have it from their listener.
     void set_no_delay() noexcept;
     /// The creator does not wait any more.
@@ -65,7 +68,8 @@ class stream_transport final : public transport,
     std::error_code write_eof() override;
     bool can_write_eof() const noexcept override { return true; }
     void abort() override { end({}); }
-    std::error_code set_write_buffer_limits(std::ptrdiff_t high_bytes, std::ptrdiff_t low_bytes) override;
+    std::error_code set_write_buffer_limits(std::ptrdiff_t high_bytes,
+                                            std::ptrdiff_t low_bytes) override;
     std::pair<std::size_t, std::size_t> get_write_buffer_limits() const noexcept override {
         return flow_.limits();
     }
@@ -81,7 +85,7 @@ class stream_transport final : public transport,
     static void received(op& done) noexcept;
     void received_otherwise(op& done) noexcept;
     bool delivers_at_once() const noexcept {
-        return streaming_ && !direct_ && !paused_ && !closing_ && !held_;
+        return streaming_ && !direct_ && !paused_ && !closing_ && !holds_input();
     }
     void take_ring_data(const op& done);
     void take_direct_data(std::int32_t count);
@@ -90,17 +94,35 @@ class stream_transport final : public transport,
     void feed_buffered(bytes data);
     void direct_placed(std::size_t count);
     void deliver_held();
-    void deliver_or_hold(bytes data);
+    void deliver_placed(std::size_t count);
     void deliver_eof();
     void stop_receiving() noexcept;
     bool may_receive() const noexcept {
-        return !paused_ && !closing_ && !at_eof_ && begun_ && !held_any();
+        return !paused_ && !closing_ && !at_eof_ && begun_ && !holds_input();
     }
-    bool held_any() const noexcept {
-        return held_ != nullptr;
-    }
-    struct held_input;
-    held_input& hold();
+    bool holds_input() const noexcept { return aside_ && aside_->any_input(); }
+    /// What most connections never need, kept out of the others: input that came while reading was
+    /// paused (in this order: direct bytes, bytes, the end), and protocols that were replaced.
+    struct input_aside {
+        std::size_t direct_count = 0;  // bytes in the protocol's own buffer, not told of yet
+        std::vector<std::byte> data;   // copied out of the shared ring
+        bool eof = false;
+        error failure;
+        std::shared_ptr<base_protocol> lender;  // replaced, but the kernel still fills its buffer
+        std::vector<std::shared_ptr<base_protocol>> retired;  // replaced, kept until the next turn
+        bool any_input() const noexcept {
+            return direct_count != 0 || !data.empty() || eof || failure;
+        }
+        void drop_input() noexcept {
+            direct_count = 0;
+            data.clear();
+            eof = false;
+            failure = {};
+        }
+    };
+    input_aside& set_aside();
+    void hold(bytes data);
+    void hold_end(bool eof, error failure);
 
     // Writing.
     bool drop_write() noexcept;
@@ -127,40 +149,47 @@ class stream_transport final : public transport,
     static void run_soon(ready_node& node) noexcept;
     void run_pending() noexcept;
     void schedule() noexcept;
+    /// Calls into the protocol; what it throws is reported.
     template <class Callback>
-    bool guarded(const char* where, Callback&& callback) noexcept;
+    void guarded(const char* where, Callback&& callback) noexcept {
+        try {
+            callback();
+        } catch (...) {
+            report(where, error::from_exception(std::current_exception(), where));
+        }
+    }
     void report(const char* where, error why) noexcept;
     void attach(std::shared_ptr<base_protocol> receiver);
     void call_made() noexcept;
     void capture_names() noexcept;
+    address kept_name(bool of_peer) const noexcept;
     std::string describe() const;
 
-    std::shared_ptr<stream_transport> self_;   // the loop's hold, until lost
+    std::shared_ptr<stream_transport> self_;  // the loop's hold, until lost
     std::shared_ptr<base_protocol> receiver_;
-    protocol* streaming_ = nullptr;            // receiver_ as what it is: one of the two
+    protocol* streaming_ = nullptr;  // receiver_ as what it is: one of the two
     buffered_protocol* buffered_ = nullptr;
     write_queue queue_;
     flow_control flow_;
-    std::unique_ptr<held_input> held_;         // input that came while paused
-    std::shared_ptr<base_protocol> lender_;    // a replaced protocol whose buffer the kernel still fills
-    std::vector<std::shared_ptr<base_protocol>> retired_;  // replaced ones, kept until the next turn
+    std::unique_ptr<input_aside> aside_;
     std::shared_ptr<server_state> server_;
-    struct end_names;
-    std::unique_ptr<end_names> names_;         // the addresses, as they were at the start
+    std::unique_ptr<std::byte[]> names_;  // the addresses at the start: the own one, the peer's
     wait_point* creator_ = nullptr;
     error why_lost_;
     std::uint32_t dropped_writes_ = 0;
-    bool begun_ = false;        // connection_made has returned
-    bool paused_ = false;       // pause_reading
-    bool at_eof_ = false;       // the peer's end of stream was seen
-    bool direct_ = false;       // the receive under way goes into the protocol's memory
+    std::uint8_t local_name_bytes_ = 0;
+    std::uint8_t peer_name_bytes_ = 0;
+    bool begun_ = false;   // connection_made has returned
+    bool paused_ = false;  // pause_reading
+    bool at_eof_ = false;  // the peer's end of stream was seen
+    bool direct_ = false;  // the receive under way goes into the protocol's memory
     bool closing_ = false;
-    bool ending_ = false;       // connection_lost is due once the operations are back
+    bool ending_ = false;  // connection_lost is due once the operations are back
     bool lost_ = false;
-    bool eof_wanted_ = false;   // write_eof was called
+    bool eof_wanted_ = false;  // write_eof was called
     bool eof_sent_ = false;
-    bool full_ = false;         // the socket took less than it was offered: the next send waits for room
-    bool made_due_ = false;     // what the ready node is queued for
+    bool full_ = false;  // the socket took less than it was offered: the next send waits for room
+    bool made_due_ = false;  // what the ready node is queued for
     bool lost_due_ = false;
     bool held_due_ = false;
 };

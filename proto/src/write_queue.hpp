@@ -1,4 +1,5 @@
-// Bytes on their way out: copied together while small, referred to when given away, kept until the kernel took them.
+// Bytes on their way out: copied together while small, referred to when given away, kept until the
+// kernel took them.
 #pragma once
 
 #include <sys/uio.h>
@@ -13,12 +14,12 @@
 
 namespace ouro::detail {
 
-/// A FIFO of bytes in chunks. Costs one pointer while empty. Bytes handed to the kernel stay where they are until
-/// `consume`; appending never moves them.
+/// A FIFO of bytes in chunks. Costs one pointer while empty. Bytes handed to the kernel stay where
+/// they are until `consume`; appending never moves them.
 class write_queue {
     struct chunk {
         chunk* next;
-        std::byte* begin;         // first byte that was not taken
+        std::byte* begin;  // first byte that was not taken
         std::byte* end;
         std::byte* limit;         // how far `end` may grow
         std::size_t block_bytes;  // what to give back to the pool
@@ -69,8 +70,9 @@ class write_queue {
     void clear() noexcept;
 
   private:
-    // Two sizes of pooled memory (header included): one for single small messages, so that a thousand connections with
-    // one each stay in the cache, and one for what comes in bulk. What is larger has memory of its own.
+    // Two sizes of pooled memory (header included): one for single small messages, so that a
+    // thousand connections with one each stay in the cache, and one for what comes in bulk. What is
+    // larger has memory of its own.
     static constexpr std::size_t small_block_bytes = 512;
     static constexpr std::size_t large_block_bytes = 4096;
 

@@ -13,17 +13,19 @@
 
 namespace ouro::detail {
 
-/// One completion, copied out of the engine's queue so that nothing runs while that is being walked.
+/// One completion, copied out of the engine's queue so that nothing runs while that is being
+/// walked.
 struct completion {
     op* target;
-    std::byte* data;           // flags has `lent`: the bytes, until `release`
+    std::byte* data;  // flags has `lent`: the bytes, until `release`
     std::int32_t res;
     std::uint32_t lease;       // the engine's name for the lent buffer
     std::uint16_t flags;       // op_flags
     std::uint16_t generation;  // of the op, when it was started
 };
 
-/// Operations as in `io.hpp`; every started op gets its completions through `poll`, the last one without `more`.
+/// Operations as in `io.hpp`; every started op gets its completions through `poll`, the last one
+/// without `more`.
 class engine {
   public:
     virtual ~engine() = default;
@@ -39,8 +41,8 @@ class engine {
     virtual void poll_fd(op&, int fd, std::uint32_t events) noexcept = 0;
     virtual void cancel(op&) noexcept = 0;
 
-    /// Hands over what was started, waits until `deadline` for a first completion (`time_point::min()`: not at all), and
-    /// appends all that there are.
+    /// Hands over what was started, waits until `deadline` for a first completion
+    /// (`time_point::min()`: not at all), and appends all that there are.
     virtual void poll(clock::time_point deadline, std::vector<completion>& out) noexcept = 0;
     /// Hands over what was started.
     virtual void submit() noexcept = 0;
@@ -50,7 +52,8 @@ class engine {
     virtual void wake() noexcept = 0;
     /// Asks every op to end.
     virtual void cancel_all() noexcept = 0;
-    /// Takes back what the engine itself has in flight. The last call but the destructor, which may run on any thread.
+    /// Takes back what the engine itself has in flight. The last call but the destructor, which may
+    /// run on any thread.
     virtual void shut() noexcept = 0;
     /// True in a forked child, where the engine must not be touched.
     virtual bool foreign_process() const noexcept = 0;
@@ -58,7 +61,8 @@ class engine {
     virtual std::size_t lent_buffers() const noexcept = 0;
     virtual std::string report() const = 0;
 
-    // The synchronous part of the door. The operating system's own calls, unless an engine plays that too.
+    // The synchronous part of the door. The operating system's own calls, unless an engine plays
+    // that too.
     virtual int open_socket(int family, int type, int protocol) noexcept;
     virtual int bind(int fd, const sockaddr* where, socklen_t length) noexcept;
     virtual int listen(int fd, int backlog_count) noexcept;

@@ -16,35 +16,59 @@ struct category final : std::error_category {
     const char* name() const noexcept override { return "ouro"; }
     std::string message(int value) const override {
         switch (static_cast<errc>(value)) {
-            case errc::cancelled: return "cancelled";
-            case errc::invalid_state: return "not possible in this state";
-            case errc::loop_closed: return "the loop is closed";
-            case errc::loop_running: return "a loop is already running";
-            case errc::wrong_loop: return "belongs to another loop";
-            case errc::wrong_thread: return "called from another thread";
-            case errc::stopped_early: return "the loop was stopped before this was done";
-            case errc::value_error: return "value out of range";
-            case errc::write_after_eof: return "write after write_eof";
-            case errc::unsupported: return "not supported here";
-            case errc::callback_threw: return "a callback threw";
-            case errc::empty_buffer: return "get_buffer returned no memory";
-            case errc::incomplete_read: return "the stream ended before the data was complete";
-            case errc::limit_overrun: return "no separator within the limit";
-            case errc::already_waiting: return "another task waits for this already";
-            case errc::end_of_stream: return "the stream has ended";
-            case errc::server_closed: return "the server is closed";
-            case errc::already_serving: return "serve_forever is running already";
-            case errc::no_address: return "the name has no address";
-            case errc::several_failures: return "several attempts failed";
+        case errc::cancelled:
+            return "cancelled";
+        case errc::invalid_state:
+            return "not possible in this state";
+        case errc::loop_closed:
+            return "the loop is closed";
+        case errc::loop_running:
+            return "a loop is already running";
+        case errc::wrong_loop:
+            return "belongs to another loop";
+        case errc::wrong_thread:
+            return "called from another thread";
+        case errc::stopped_early:
+            return "the loop was stopped before this was done";
+        case errc::value_error:
+            return "value out of range";
+        case errc::write_after_eof:
+            return "write after write_eof";
+        case errc::unsupported:
+            return "not supported here";
+        case errc::callback_threw:
+            return "a callback threw";
+        case errc::empty_buffer:
+            return "get_buffer returned no memory";
+        case errc::incomplete_read:
+            return "the stream ended before the data was complete";
+        case errc::limit_overrun:
+            return "no separator within the limit";
+        case errc::already_waiting:
+            return "another task waits for this already";
+        case errc::end_of_stream:
+            return "the stream has ended";
+        case errc::server_closed:
+            return "the server is closed";
+        case errc::already_serving:
+            return "serve_forever is running already";
+        case errc::no_address:
+            return "the name has no address";
+        case errc::several_failures:
+            return "several attempts failed";
         }
         return "unknown ouro error " + std::to_string(value);
     }
     std::error_condition default_error_condition(int value) const noexcept override {
         switch (static_cast<errc>(value)) {
-            case errc::cancelled: return std::make_error_condition(std::errc::operation_canceled);
-            case errc::value_error: return std::make_error_condition(std::errc::invalid_argument);
-            case errc::unsupported: return std::make_error_condition(std::errc::not_supported);
-            default: return {value, *this};
+        case errc::cancelled:
+            return std::make_error_condition(std::errc::operation_canceled);
+        case errc::value_error:
+            return std::make_error_condition(std::errc::invalid_argument);
+        case errc::unsupported:
+            return std::make_error_condition(std::errc::not_supported);
+        default:
+            return {value, *this};
         }
     }
 };
@@ -62,11 +86,16 @@ std::error_code make_error_code(errc value) noexcept {
 
 const char* to_string(cancel_cause cause) noexcept {
     switch (cause) {
-        case cancel_cause::none: return "";
-        case cancel_cause::user: return "by request";
-        case cancel_cause::timeout: return "deadline passed";
-        case cancel_cause::shutdown: return "the loop is closing";
-        case cancel_cause::sibling_failed: return "a sibling task failed";
+    case cancel_cause::none:
+        return "";
+    case cancel_cause::user:
+        return "by request";
+    case cancel_cause::timeout:
+        return "deadline passed";
+    case cancel_cause::shutdown:
+        return "the loop is closing";
+    case cancel_cause::sibling_failed:
+        return "a sibling task failed";
     }
     return "";
 }
@@ -233,7 +262,8 @@ void throw_error(const error& why) {
 }
 
 void assert_failed(const char* expression, const char* file, int line, const char* why) noexcept {
-    std::fprintf(stderr, "ouro: %s\n    %s:%d: assertion failed: %s\n", why, file, line, expression);
+    std::fprintf(stderr, "ouro: %s\n    %s:%d: assertion failed: %s\n", why, file, line,
+                 expression);
     std::fflush(stderr);
     std::abort();
 }

@@ -12,12 +12,12 @@
 namespace ouro {
 namespace {
 
-// The loop that runs in this thread. A forked child starts without one: its parent's is not its own.
+// The loop that runs in this thread. A forked child starts without one: its parent's is not its
+// own.
 constinit thread_local loop* running_loop = nullptr;
 
 void forget_loop_in_children() {
-    static const int registered =
-        pthread_atfork(nullptr, nullptr, [] { running_loop = nullptr; });
+    static const int registered = pthread_atfork(nullptr, nullptr, [] { running_loop = nullptr; });
     (void)registered;
 }
 
@@ -90,17 +90,19 @@ void loop_state::turn(clock::time_point until) noexcept {
     ready_queue queued = std::exchange(ready, {});
     batch.swap(deferred);
     kernel->poll(deadline, batch);
-    if (box->pending()) {
-        box->take(letters);
-        for (auto& letter : letters) {
-            queued.push(*new scheduled_call(*this, std::move(letter), {}));
-        }
-        letters.clear();
-    }
+    take_letters(queued);
     collect_expired();
     run_queued(queued);
     run_completions();
     run_expired();
+}
+
+/// Queues what other threads have posted.
+void loop_state::take_letters(ready_queue& into) noexcept {
+    if (!box->pending()) return;
+    box->take(letters);
+    for (auto& letter : letters) into.push(*new scheduled_call(*this, std::move(letter), {}));
+    letters.clear();
 }
 
 void loop_state::run_turn_end_hooks() noexcept {
@@ -284,8 +286,7 @@ clock::time_point timer_handle::when() const noexcept {
 
 // ---- the loop
 
-loop::loop(loop_options options)
-    : state_(std::make_unique<detail::loop_state>(*this, options)) {}
+loop::loop(loop_options options) : state_(std::make_unique<detail::loop_state>(*this, options)) {}
 
 loop::~loop() {
     OURO_ASSERT(!is_running(), "a running loop was destroyed");
@@ -338,12 +339,17 @@ void loop::run_forever() {
     state_->run_until_stopped();
 }
 
-result<> loop::run_core(detail::task_core& main) {
-    if (&main.home() != this) return error(errc::value_error, "run a task of another loop");
-    if (state_->closed) return error(errc::loop_closed, "run");
+result<> loop::may_run() const {
+    if (state_->closed || state_->closing) return error(errc::loop_closed, "run");
     if (running_loop || state_->running) {
         return error(errc::loop_running, "run a loop while one runs in this thread");
     }
+    return {};
+}
+
+result<> loop::run_core(detail::task_core& main) {
+    if (&main.home() != this) return error(errc::value_error, "run a task of another loop");
+    if (auto allowed = may_run(); !allowed) return allowed;
     struct stop_when_done final : detail::done_hook {
         explicit stop_when_done(loop& home) noexcept : home_(home) {}
         void task_done() noexcept override { home_.stop(); }
@@ -383,9 +389,8 @@ loop_counters loop::counters() const noexcept {
 }
 
 loop_statistics loop::statistics() const noexcept {
-    loop_statistics all{.turns = state_->turns,
-                        .completions = state_->delivered,
-                        .late_completions = state_->late};
+    loop_statistics all{
+        .turns = state_->turns, .completions = state_->delivered, .late_completions = state_->late};
     state_->kernel->add_statistics(all);
     return all;
 }
@@ -403,10 +408,9 @@ void loop::call_exception_handler(const failure_report& report) noexcept {
     try {
         state_->handler(*this, report);
     } catch (...) {
-        default_exception_handler(
-            {.message = "the exception handler threw",
-             .error = error::from_exception(std::current_exception()),
-             .subject = "exception handler"});
+        default_exception_handler({.message = "the exception handler threw",
+                                   .error = error::from_exception(std::current_exception()),
+                                   .subject = "exception handler"});
         default_exception_handler(report);
     }
 }

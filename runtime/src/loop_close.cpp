@@ -1,4 +1,5 @@
-// How a loop ends: nothing of ours is left in the kernel, every frame is destroyed, and what was forgotten is named.
+// How a loop ends: nothing of ours is left in the kernel, every frame is destroyed, and what was
+// forgotten is named.
 #include <cstdio>
 #include <string>
 
@@ -7,8 +8,8 @@
 namespace ouro::detail {
 namespace {
 
-// How long the kernel may take to give operations back before the loop gives them up, and how many turns tasks may
-// spend on ending after they were cancelled.
+// How long the kernel may take to give operations back before the loop gives them up, and how many
+// turns tasks may spend on ending after they were cancelled.
 constexpr auto drain_limit = std::chrono::seconds(5);
 constexpr int farewell_turns = 1000;
 
@@ -29,6 +30,7 @@ void loop_state::close() noexcept {
                 .error = {},
                 .subject = "loop close"});
     }
+    report_unseen_failures();
     box->close();
     drop_scheduled();
     closed = true;
@@ -59,7 +61,8 @@ void loop_state::drop_scheduled() noexcept {
         }
     }
     ready = keep;
-    std::vector<timer_node*> others;  // timers of the library and of sleeping tasks end by cancellation
+    std::vector<timer_node*>
+        others;  // timers of the library and of sleeping tasks end by cancellation
     while (timer_node* timer = timers.pop_any()) {
         if (auto* call = as_scheduled_call(*timer)) {
             call->cancel();
@@ -118,6 +121,13 @@ void loop_state::destroy_tasks() noexcept {
                 .subject = left->name(),
                 .created = {}});
         left->destroy_frames();
+    }
+}
+
+/// A handle may live longer than the loop, which could not be told of a failure then.
+void loop_state::report_unseen_failures() noexcept {
+    while (task_core* failed = unseen.pop_front()) {
+        if (failed->failed_unseen()) failed->report_unseen();
     }
 }
 

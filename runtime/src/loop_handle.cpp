@@ -2,17 +2,30 @@
 #include <ouro/runtime/loop_handle.hpp>
 
 #include "engine.hpp"
+#include "loop_state.hpp"
 #include "mailbox.hpp"
 
 namespace ouro {
 namespace detail {
 
 bool mailbox::post(callback what) {
+    if (loop* here = loop::try_current(); here && here == owner_) {
+        return post_here(here->state(), std::move(what));
+    }
     const std::lock_guard lock(guard_);
     if (!home_) return false;
     letters_.push_back(std::move(what));
     // One wake-up is enough for all letters until the loop has looked.
     if (!pending_.exchange(true, std::memory_order_acq_rel)) sleeper_->wake();
+    return true;
+}
+
+/// From the loop's own thread: one queue with `call_soon` (rule 49), after what others posted
+/// before.
+bool mailbox::post_here(loop_state& home, callback what) {
+    if (home.closing || home.closed) return false;
+    home.take_letters(home.ready);
+    home.ready.push(*new scheduled_call(home, std::move(what), {}));
     return true;
 }
 

@@ -70,8 +70,10 @@ struct loop_state {
     ~loop_state();
 
     // One turn and its parts, in order.
-    /// `until`: how long to wait for the kernel when nothing is ready; `time_point::min()` is not at all.
+    /// `until`: how long to wait for the kernel when nothing is ready; `time_point::min()` is not
+    /// at all.
     void turn(clock::time_point until) noexcept;
+    void take_letters(ready_queue& into) noexcept;
     void run_turn_end_hooks() noexcept;
     clock::time_point wait_deadline(clock::time_point until) const noexcept;
     void collect_expired() noexcept;
@@ -99,6 +101,7 @@ struct loop_state {
     bool drain() noexcept;
     void drop_deferred() noexcept;
     void destroy_tasks() noexcept;
+    void report_unseen_failures() noexcept;
     void report_leaks() noexcept;
 
     loop& self;
@@ -111,11 +114,12 @@ struct loop_state {
     timer_queue timers;
     std::vector<timer_node*> expired;  // due in this turn, in order; null once cancelled
     list<turn_end_hook> turn_end_hooks;
-    list<task_core> tasks;
+    list<task_core> tasks;   // not done
+    list<task_core> unseen;  // failed, and nobody has looked at it yet
     list<loop_resource> resources;
     function<void(loop&, const failure_report&)> handler;
     task_core* current_task = nullptr;
-    std::thread::id thread;            // the thread that runs it, or ran it last
+    std::thread::id thread;  // the thread that runs it, or ran it last
     std::size_t live_ops = 0;
     std::size_t live_tasks = 0;
     std::size_t live_calls = 0;
@@ -124,7 +128,6 @@ struct loop_state {
     std::uint64_t turns = 0;
     std::uint64_t delivered = 0;
     std::uint64_t late = 0;
-    std::uint64_t next_task_id = 1;
     bool debug = false;
     bool running = false;
     bool stopping = false;

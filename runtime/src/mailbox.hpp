@@ -11,10 +11,12 @@
 namespace ouro::detail {
 
 class engine;
+struct loop_state;
 
 class mailbox {
   public:
-    mailbox(loop& home, engine& sleeper) noexcept : home_(&home), sleeper_(&sleeper) {}
+    mailbox(loop& home, engine& sleeper) noexcept
+        : owner_(&home), home_(&home), sleeper_(&sleeper) {}
 
     /// Leaves `what` and wakes the loop; false when the loop is closed.
     bool post(callback what);
@@ -26,10 +28,13 @@ class mailbox {
     void close() noexcept;
 
   private:
+    bool post_here(loop_state& home, callback what);
+
     std::mutex guard_;
     std::vector<callback> letters_;
     std::atomic<bool> pending_{false};
-    loop* home_;       // null once closed
+    const loop* const owner_;  // to compare with, not to use
+    loop* home_;               // null once closed
     engine* sleeper_;
 };
 

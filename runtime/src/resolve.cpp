@@ -27,19 +27,24 @@ struct job {
 
 int errno_of(int gai_code) noexcept {
     switch (gai_code) {
-        case 0: return 0;
-        case EAI_MEMORY: return ENOMEM;
-        case EAI_AGAIN: return EAGAIN;
-        case EAI_FAMILY: return EAFNOSUPPORT;
-        default: return ENOENT;
+    case 0:
+        return 0;
+    case EAI_MEMORY:
+        return ENOMEM;
+    case EAI_AGAIN:
+        return EAGAIN;
+    case EAI_FAMILY:
+        return EAFNOSUPPORT;
+    default:
+        return ENOENT;
     }
 }
 
 void look_up(job& work) noexcept {
     addrinfo* found = nullptr;
-    work.code = ::getaddrinfo(work.host.empty() ? nullptr : work.host.c_str(),
-                              work.service.empty() ? nullptr : work.service.c_str(), &work.hints,
-                              &found);
+    work.code =
+        ::getaddrinfo(work.host.empty() ? nullptr : work.host.c_str(),
+                      work.service.empty() ? nullptr : work.service.c_str(), &work.hints, &found);
     if (work.code != 0) return;
     try {
         for (addrinfo* each = found; each; each = each->ai_next) {
@@ -76,7 +81,8 @@ void start_resolve(loop_state& home, io::resolve_op& request) noexcept try {
     work->hints.ai_flags = request.flags;
     work->hints.ai_socktype = SOCK_STREAM;
     auto held = std::make_unique<std::shared_ptr<job>>(work);
-    // Detached on purpose: getaddrinfo cannot be stopped, and a loop must not wait for a name server to close (rule 70).
+    // Detached on purpose: getaddrinfo cannot be stopped, and a loop must not wait for a name
+    // server to close (rule 70).
     std::thread([work = std::move(work), &home]() mutable {
         look_up(*work);
         const loop_handle back = work->home;

@@ -1,4 +1,5 @@
 // Spawned tasks: the trampoline, the way up of an error, cancellation and joining.
+#include <atomic>
 #include <cstdio>
 #include <utility>
 
@@ -8,10 +9,19 @@
 
 namespace ouro {
 namespace detail {
+namespace {
+
+std::uint64_t next_task_number() noexcept {  // in the process, so that names are unique (rule 122)
+    static std::atomic<std::uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+}  // namespace
+
 // ---- life of a task
 
 task_core::task_core(loop& home, promise_base& root, std::source_location created) noexcept
-    : home_(&home), root_(&root), id_(home.state().next_task_id++), created_(created) {
+    : home_(&home), root_(&root), id_(next_task_number()), created_(created) {
     root.owner = this;
     resume_.owner = this;
     resume_.run = &run_ready;
@@ -23,7 +33,15 @@ task_core::task_core(loop& home, promise_base& root, std::source_location create
 
 task_core::~task_core() {
     if (root_) root_->self.destroy();
-    if (seen_ || !done() || state_ == outcome::value || cancelled()) return;
+    if (failed_unseen()) report_unseen();
+}
+
+bool task_core::failed_unseen() const noexcept {
+    return !seen_ && done() && state_ != outcome::value && !cancelled();
+}
+
+void task_core::report_unseen() noexcept {
+    seen_ = true;
     error why = state_ == outcome::threw ? error::from_exception(thrown_) : std::move(why_);
     home_->call_exception_handler({.message = "the failure of a task was never looked at",
                                    .error = std::move(why),
@@ -114,14 +132,17 @@ void task_core::step() noexcept {
     if (finished && !done()) finish();
 }
 
-/// Carries a failure up the chain of waiting frames to the nearest one that asked for the result. The frames passed over
-/// are suspended; they are destroyed here, innermost first and without recursion.
+/// Carries a failure up the chain of waiting frames to the nearest one that asked for the result.
+/// The frames passed over are suspended; they are destroyed here, innermost first and without
+/// recursion.
 void task_core::take_down() noexcept {
     promise_base* frame = std::exchange(failing, nullptr);
     error why = std::move(failure);
     failure = {};
     for (;;) {
-        if (frame->where.line() != 0) why.passed(frame->where);
+        // A frame that returned an error is not waiting anywhere: its last await had succeeded.
+        const bool waits = frame->state == outcome::pending && frame->where.line() != 0;
+        if (waits) why.passed(frame->where);
         if (!frame->parent || frame->parent_catches) break;
         promise_base* const up = frame->parent;
         *frame->slot = nullptr;
@@ -143,38 +164,42 @@ void task_core::take_down() noexcept {
 void task_core::finish() noexcept {
     promise_base& root = *root_;
     switch (root.state) {
-        case outcome::value:
-            if (must_cancel_) {  // it cancelled itself and never waited again (rule 107)
-                why_ = cancellation();
-                state_ = outcome::failed;
-                break;
-            }
-            try {
-                collect(root);
-                state_ = outcome::value;
-            } catch (...) {
-                thrown_ = std::current_exception();
-                state_ = outcome::threw;
-            }
-            break;
-        case outcome::threw:
-            thrown_ = root.thrown;
-            state_ = outcome::threw;
-            break;
-        default:
-            why_ = std::move(root.failure);
+    case outcome::value:
+        if (must_cancel_) {  // it cancelled itself and never waited again (rule 107)
+            why_ = cancellation();
             state_ = outcome::failed;
             break;
+        }
+        try {
+            collect(root);
+            state_ = outcome::value;
+        } catch (...) {
+            thrown_ = std::current_exception();
+            state_ = outcome::threw;
+        }
+        break;
+    case outcome::threw:
+        thrown_ = root.thrown;
+        state_ = outcome::threw;
+        break;
+    default:
+        why_ = std::move(root.failure);
+        state_ = outcome::failed;
+        break;
     }
     root_->self.destroy();
     root_ = nullptr;
     list_link::unlink();
     --home_->state().live_tasks;
     while (done_hook* hook = hooks_.pop_front()) hook->task_done();
+    // If nobody looks at a failure until the loop closes, the loop tells of it: a handle may live
+    // longer than the loop.
+    if (failed_unseen() && references_ > 1) home_->state().unseen.push_back(*this);
     release();
 }
 
-/// For a loop that closes: the frames go from the innermost outwards, then the task counts as cancelled.
+/// For a loop that closes: the frames go from the innermost outwards, then the task counts as
+/// cancelled.
 void task_core::destroy_frames() noexcept {
     promise_base* frame = root_;
     if (leaf_) frame = leaf_->frame_;
@@ -193,7 +218,10 @@ void task_core::destroy_frames() noexcept {
 // ---- cancellation
 
 bool task_core::cancel(cancel_cause cause) noexcept {
-    if (done()) return false;
+    if (done()) {
+        seen_ = true;  // whoever cancels a finished task has done with it (rule 92)
+        return false;
+    }
     ++cancel_requests_;
     cause_ = cause;
     if (leaf_) {
@@ -295,6 +323,9 @@ void join_wait::start() noexcept {
     if (target_ == task_core::current()) {
         return wake_failed(error(errc::invalid_state, "await the very task that is running"));
     }
+    if (&target_->home() != loop::try_current()) {
+        return wake_failed(error(errc::wrong_loop, "await a task of another loop"));
+    }
     if (target_->done()) return task_done();
     target_->on_done(*this);
 }
@@ -355,7 +386,8 @@ void sleep_awaitable::start() noexcept {
 std::unique_ptr<loop> make_main_loop() try {
     return std::make_unique<loop>();
 } catch (const std::system_error& refused) {
-    report_main_failure(error(refused.code(), refused.what()));
+    const std::string text = std::string("ouro: ") + refused.what() + "\n";
+    std::fwrite(text.data(), 1, text.size(), stderr);
     return nullptr;
 }
 

@@ -10,7 +10,8 @@ mut_bytes read_buffer::make_room(std::size_t wanted) {
     if (!viewed_ && empty()) begin_ = end_ = 0;
     // A quarter of the block, or what was asked for, is worth a receive; less than that is not.
     const std::size_t enough = std::max(wanted, std::min(next_capacity_, capacity_) / 4);
-    if (capacity_ - end_ < std::max<std::size_t>(enough, 1) || (empty() && !viewed_ && capacity_ < next_capacity_)) {
+    if (capacity_ - end_ < std::max<std::size_t>(enough, 1) ||
+        (empty() && !viewed_ && capacity_ < next_capacity_)) {
         // Doubling, so that collecting a long stream copies each byte a few times only.
         const std::size_t need =
             std::max(size() + std::max({wanted, next_capacity_ / 2, size()}), next_capacity_);

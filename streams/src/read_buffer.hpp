@@ -8,8 +8,9 @@
 
 namespace ouro::detail {
 
-/// One block. A view given out by `take` stays valid until `release_view`: until then nothing moves; when room is needed
-/// meanwhile, the unread bytes go to a new block and the old one is kept.
+/// One block. A view given out by `take` stays valid until `release_view`: until then nothing
+/// moves; when room is needed meanwhile, the unread bytes go to a new block and the old one is
+/// kept.
 class read_buffer {
   public:
     bytes unread() const noexcept { return {block_.get() + begin_, end_ - begin_}; }
@@ -55,7 +56,8 @@ class read_buffer {
     bool viewed_ = false;
 
     static constexpr std::size_t first_capacity = 4 * 1024;
-    static constexpr std::size_t most_capacity = 256 * 1024;  // one receive of this size is as cheap as they get
+    static constexpr std::size_t most_capacity =
+        256 * 1024;  // one receive of this size is as cheap as they get
 };
 
 }  // namespace ouro::detail

@@ -15,6 +15,12 @@ constexpr wait_kind closed_kind{"wait_closed", &closed_wait::leave};
 
 }  // namespace
 
+stream_core::~stream_core() {
+    if (!waiting_) return;
+    waiting_->claims_ = false;
+    waiting_->core_ = nullptr;
+}
+
 // ---- from the transport
 
 void stream_core::connection_made(std::shared_ptr<transport> link) {
@@ -90,6 +96,7 @@ void stream_core::resume_writing() {
 
 void stream_core::feed(bytes data) {
     OURO_ASSERT(!eof_, "feed_data after feed_eof");
+    OURO_ASSERT(!link_, "feed_data on the reader of a connection, which the kernel feeds");
     if (data.empty()) return;
     const auto keep = shared_from_this();  // the task that is woken may let go of the reader
     const mut_bytes room = buffer_.room(data.size());
@@ -110,11 +117,12 @@ void stream_core::set_failure(error why) noexcept {
 void stream_core::reader_gone() noexcept {
     reader_gone_ = true;
     buffer_.discard();
+    buffer_.release_view();
     if (read_paused_ && link_) link_->resume_reading();
 }
 
-/// The waiting read, if it has what it wants now. It keeps its claim until it takes the data, so that no other read can
-/// come in between.
+/// The waiting read, if it has what it wants now. It keeps its claim until it takes the data, so
+/// that no other read can come in between.
 void stream_core::wake_reader() noexcept {
     if (!waiting_ || waiting_->woken_) return;
     if (waiting_->request_.what == read_request::kind::some && !failure_) {
@@ -126,7 +134,9 @@ void stream_core::wake_reader() noexcept {
     if (now == verdict::waits) return;
     waiting_->woken_ = true;
     if (now == verdict::ready) return waiting_->complete_or_wake();
-    fail_read(*std::exchange(waiting_, nullptr), std::move(why));
+    read_wait_base& failing = *waiting_;
+    stop_waiting(failing);
+    fail_read(failing, std::move(why));
 }
 
 /// Tells a read that it failed; what it consumed by that is dropped (rules 602, 608, 614).
@@ -154,16 +164,19 @@ stream_core::verdict stream_core::look(read_wait_base& read, error& why) {
     }
     const read_request& request = read.request_;
     switch (request.what) {
-        case read_request::kind::some:
-            return request.count == 0 || !buffer_.empty() || eof_ ? verdict::ready : verdict::waits;
-        case read_request::kind::all: return eof_ ? verdict::ready : verdict::waits;
-        case read_request::kind::exactly:
-            if (buffer_.size() >= request.count) return verdict::ready;
-            if (!eof_) return verdict::waits;
-            why = error(errc::incomplete_read, "read exactly " + std::to_string(request.count) + " bytes")
-                      .with_data(std::string(as_text(buffer_.unread())), request.count);
-            return verdict::fails;
-        case read_request::kind::until: return look_until(read, why);
+    case read_request::kind::some:
+        return request.count == 0 || !buffer_.empty() || eof_ ? verdict::ready : verdict::waits;
+    case read_request::kind::all:
+        return eof_ ? verdict::ready : verdict::waits;
+    case read_request::kind::exactly:
+        if (buffer_.size() >= request.count) return verdict::ready;
+        if (!eof_) return verdict::waits;
+        why =
+            error(errc::incomplete_read, "read exactly " + std::to_string(request.count) + " bytes")
+                .with_data(std::string(as_text(buffer_.unread())), request.count);
+        return verdict::fails;
+    case read_request::kind::until:
+        return look_until(read, why);
     }
     return verdict::waits;
 }
@@ -217,8 +230,10 @@ bool stream_core::find(const read_request& request, std::size_t from, match& fou
     return any;
 }
 
-/// No separator within the limit: the data is kept, except that readline skips the line (rules 610, 611, 614).
-stream_core::verdict stream_core::overrun(const read_wait_base& read, std::size_t count, error& why) {
+/// No separator within the limit: the data is kept, except that readline skips the line (rules 610,
+/// 611, 614).
+stream_core::verdict stream_core::overrun(const read_wait_base& read, std::size_t count,
+                                          error& why) {
     if (read.request_.line) {
         why = error(errc::value_error,
                     "read a line (longer than the limit of " + std::to_string(limit_) + " bytes)");
@@ -233,12 +248,15 @@ std::size_t stream_core::ready_count(read_wait_base& read) noexcept {
     if (request.what == read_request::kind::some) return std::min(request.count, buffer_.size());
     match found{};
     switch (request.what) {
-        case read_request::kind::some: break;
-        case read_request::kind::exactly: return request.count;
-        case read_request::kind::until:
-            if (find(request, 0, found)) return found.end;
-            return buffer_.size();
-        case read_request::kind::all: break;
+    case read_request::kind::some:
+        break;
+    case read_request::kind::exactly:
+        return request.count;
+    case read_request::kind::until:
+        if (find(request, 0, found)) return found.end;
+        return buffer_.size();
+    case read_request::kind::all:
+        break;
     }
     return buffer_.size();
 }
@@ -246,7 +264,7 @@ std::size_t stream_core::ready_count(read_wait_base& read) noexcept {
 bytes stream_core::take(read_wait_base& read) noexcept {
     stop_waiting(read);
     buffer_.release_view();
-    const bytes view = buffer_.take(ready_count(read));
+    const bytes view = buffer_.take(std::min(ready_count(read), buffer_.size()));
     if (read_paused_) consumed();
     return view;
 }
@@ -260,13 +278,14 @@ void stream_core::consumed() noexcept {
 
 void stream_core::wait(read_wait_base& read) noexcept {
     waiting_ = &read;
+    read.claims_ = true;
     if (!read_paused_) return;
     read_paused_ = false;  // a read beyond the limit must not wait for itself (rule 623)
     if (link_) link_->resume_reading();
 }
 
 void stream_core::stop_waiting(read_wait_base& read) noexcept {
-    if (waiting_ == &read) waiting_ = nullptr;
+    if (std::exchange(read.claims_, false)) waiting_ = nullptr;
 }
 
 read_wait_base::read_wait_base(stream_core& of, read_request request) noexcept
@@ -299,13 +318,17 @@ void read_wait_base::start() noexcept {
     core_->wake_reader();
 }
 
-read_wait_base::~read_wait_base() { core_->stop_waiting(*this); }
+read_wait_base::~read_wait_base() {
+    if (claims_) core_->stop_waiting(*this);
+}
 
-bytes read_wait_base::take() noexcept { return core_->take(*this); }
+bytes read_wait_base::take() noexcept {
+    return core_ ? core_->take(*this) : bytes();  // null: woken, and the stream died first
+}
 
 void read_wait_base::cancelled(wait_point& wait, cancel_cause cause) noexcept {
     auto& self = static_cast<read_wait_base&>(wait);
-    self.core_->stop_waiting(self);
+    if (self.claims_) self.core_->stop_waiting(self);
     self.wake_failed(error::cancelled(cause, "read"));
 }
 

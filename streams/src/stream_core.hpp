@@ -13,12 +13,15 @@
 
 namespace ouro::detail {
 
-class stream_core final : public buffered_protocol, public std::enable_shared_from_this<stream_core> {
+class stream_core final : public buffered_protocol,
+                          public std::enable_shared_from_this<stream_core> {
   public:
     explicit stream_core(std::size_t limit_bytes) : limit_(limit_bytes) {}
     /// For the server side: `handler` runs as a task once the connection stands.
     stream_core(std::size_t limit_bytes, std::shared_ptr<stream_handler> handler)
         : limit_(limit_bytes), handler_(std::move(handler)) {}
+
+    ~stream_core() override;
 
     // From the transport.
     void connection_made(std::shared_ptr<transport> link) override;
@@ -78,7 +81,7 @@ class stream_core final : public buffered_protocol, public std::enable_shared_fr
     list<drain_wait> drains_;                  // wait for resume_writing
     list<drain_wait> closing_drains_;          // wait one turn on a closing transport (rule 631)
     list<closed_wait> closed_waits_;
-    error failure_;                            // every read fails with it
+    error failure_;  // every read fails with it
     error lost_why_;
     bool eof_ = false;
     bool lost_ = false;

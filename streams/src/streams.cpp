@@ -53,10 +53,11 @@ detail::read_wait<bytes> stream_reader::readexactly(std::size_t count) noexcept 
 detail::read_wait<std::string_view> stream_reader::readuntil(std::string_view separator) {
     return {live(), {.what = read_request::kind::until, .separator = separator}};
 }
-detail::read_wait<std::string_view> stream_reader::readuntil(
-    std::initializer_list<std::string_view> separators) {
-    return {live(), {.what = read_request::kind::until,
-                     .separators = {separators.begin(), separators.size()}}};
+detail::read_wait<std::string_view>
+stream_reader::readuntil(std::initializer_list<std::string_view> separators) {
+    return {
+        live(),
+        {.what = read_request::kind::until, .separators = {separators.begin(), separators.size()}}};
 }
 detail::read_wait<std::string_view> stream_reader::readline() {
     return {live(), {.what = read_request::kind::until, .line = true, .separator = "\n"}};
@@ -113,7 +114,8 @@ stream halves(std::shared_ptr<detail::stream_core> core) {
 
 task<stream> open_connection(std::string host, std::uint16_t port, stream_options options) {
     auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
-    co_await create_connection(core_factory(core), std::move(host), port, std::move(options.connect));
+    co_await create_connection(core_factory(core), std::move(host), port,
+                               std::move(options.connect));
     co_return halves(std::move(core));
 }
 task<stream> open_connection(address peer, stream_options options) {

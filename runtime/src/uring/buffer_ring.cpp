@@ -12,7 +12,8 @@ namespace ouro::uring {
 namespace {
 
 std::byte* map(std::size_t bytes) {
-    void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
         throw std::system_error(errno, std::system_category(), "map the shared receive buffers");
     }
@@ -29,7 +30,8 @@ int register_with(ring& owner, void* entries, unsigned count, unsigned flags) no
     return owner.register_call(abi::register_buffer_ring, &request, 1);
 }
 
-// Without incremental buffers each receive takes a whole one: the same memory is cut into more and smaller ones.
+// Without incremental buffers each receive takes a whole one: the same memory is cut into more and
+// smaller ones.
 constexpr std::size_t whole_buffer_bytes = 32 * 1024;
 
 }  // namespace
@@ -91,8 +93,6 @@ void buffer_ring::recycle(std::uint16_t buffer) noexcept {
     publish();
 }
 
-void buffer_ring::publish() noexcept {
-    __atomic_store_n(&entries_->tail, tail_, __ATOMIC_RELEASE);
-}
+void buffer_ring::publish() noexcept { __atomic_store_n(&entries_->tail, tail_, __ATOMIC_RELEASE); }
 
 }  // namespace ouro::uring

@@ -1,20 +1,24 @@
-// The loop's shared receive memory: buffers the kernel picks from when data comes, so that idle connections pin none.
+// The loop's shared receive memory: buffers the kernel picks from when data comes, so that idle
+// connections pin none.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
-#include "../checks.hpp"
+#include <ouro/runtime/checks.hpp>
+
 #include "kernel_abi.hpp"
 #include "ring.hpp"
 
 namespace ouro::uring {
 
-/// A ring of equal buffers registered with the kernel. With incremental buffers (6.12) several receives share one buffer,
-/// each taking the next part of it; without them every receive takes a whole one.
+/// A ring of equal buffers registered with the kernel. With incremental buffers (6.12) several
+/// receives share one buffer, each taking the next part of it; without them every receive takes a
+/// whole one.
 ///
-/// A slice handed out by `take` stays valid until its `give_back`; slices are given back in the order they were taken.
+/// A slice handed out by `take` stays valid until its `give_back`; slices are given back in the
+/// order they were taken.
 class buffer_ring {
   public:
     buffer_ring(ring& owner, std::size_t buffer_bytes, unsigned count);
@@ -22,7 +26,8 @@ class buffer_ring {
     buffer_ring(const buffer_ring&) = delete;
     buffer_ring& operator=(const buffer_ring&) = delete;
 
-    /// The bytes behind a completion of `length` bytes with these flags, in the order of the completions.
+    /// The bytes behind a completion of `length` bytes with these flags, in the order of the
+    /// completions.
     std::byte* take(std::uint32_t cqe_flags, std::size_t length) noexcept {
         const auto buffer = static_cast<std::uint16_t>(cqe_flags >> IORING_CQE_BUFFER_SHIFT);
         std::byte* const data = start_of(buffer) + used_[buffer];
@@ -48,7 +53,8 @@ class buffer_ring {
     static constexpr std::uint16_t group = 0;
 
   private:
-    static constexpr std::uint32_t last_slice = 1U << 16;  // lease flag: the kernel is done with the buffer
+    static constexpr std::uint32_t last_slice =
+        1U << 16;  // lease flag: the kernel is done with the buffer
     void recycle(std::uint16_t buffer) noexcept;
     static constexpr unsigned max_count = 32768;  // the kernel's limit
     int set_up_entries(unsigned flags);

@@ -1,4 +1,5 @@
-// The io_uring engine: every submission entry of the library is filled here, every completion is read here.
+// The io_uring engine: every submission entry of the library is filled here, every completion is
+// read here.
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
@@ -9,7 +10,8 @@
 #include <memory>
 #include <vector>
 
-#include "../checks.hpp"
+#include <ouro/runtime/checks.hpp>
+
 #include "../engine.hpp"
 #include "buffer_ring.hpp"
 #include "kernel_abi.hpp"
@@ -25,10 +27,11 @@ constexpr std::uint8_t plain = 0;
 constexpr std::uint8_t fast_send_pending = 1;  // no completion will come unless it failed
 constexpr std::uint8_t starved = 2;            // waits for a shared buffer, not in the kernel
 constexpr std::uint8_t ring_receive = 3;
-constexpr std::uint8_t direct_receive = 4;     // `data`, `length`: the memory the kernel owns
+constexpr std::uint8_t direct_receive = 4;  // `data`, `length`: the memory the kernel owns
 constexpr std::uint8_t cancel_sent = 0x80;
 
-// An op's address and, above it, which use of the op this is: a late cancel cannot hit the next one at the same place.
+// An op's address and, above it, which use of the op this is: a late cancel cannot hit the next one
+// at the same place.
 constexpr unsigned generation_shift = 48;
 std::uint64_t tag(const op& request) noexcept {
     return reinterpret_cast<std::uintptr_t>(&request) |
@@ -54,7 +57,8 @@ class uring_engine final : public detail::engine {
                     "recv into memory that is freed or in use by another operation");
         io_uring_sqe* entry = prepare(request);
         io_uring_prep_recv(entry, fd, into.data(), into.size(), 0);
-        // A socket that the last receive emptied is not tried first: that would cost a look that finds nothing.
+        // A socket that the last receive emptied is not tried first: that would cost a look that
+        // finds nothing.
         if (request.flags & op_flags::drained) entry->ioprio = IORING_RECVSEND_POLL_FIRST;
         finish(entry, request);
         request.engine_state = direct_receive;
@@ -80,7 +84,8 @@ class uring_engine final : public detail::engine {
         }
     }
     void send_pieces(op& request, int fd, std::span<const iovec> pieces) noexcept override {
-        // The kernel reads the header and the list when the entry is submitted, which is before the next poll returns.
+        // The kernel reads the header and the list when the entry is submitted, which is before the
+        // next poll returns.
         auto& scratch = scratch_.emplace_back(std::make_unique<message>());
         scratch->pieces.assign(pieces.begin(), pieces.end());
         scratch->header.msg_iov = scratch->pieces.data();
@@ -106,7 +111,8 @@ class uring_engine final : public detail::engine {
     }
     void read(op& request, int fd, std::span<std::byte> into) noexcept override {
         io_uring_sqe* entry = prepare(request);
-        io_uring_prep_read(entry, fd, into.data(), static_cast<unsigned>(into.size()), std::uint64_t(-1));
+        io_uring_prep_read(entry, fd, into.data(), static_cast<unsigned>(into.size()),
+                           std::uint64_t(-1));
         finish(entry, request);
         request.engine_state = direct_receive;
         lend(request, into.data(), into.size());
@@ -144,7 +150,8 @@ class uring_engine final : public detail::engine {
             scratch_.clear();
         }
         reap(out);
-        while (ring_.overflowed()) {  // completions the kernel could not place: make it place them now
+        while (
+            ring_.overflowed()) {  // completions the kernel could not place: make it place them now
             ring_.enter(clock::time_point::min());
             reap(out);
         }
@@ -164,7 +171,8 @@ class uring_engine final : public detail::engine {
         // It fails only when the counter is at its limit, and then the loop is awake for long.
         [[maybe_unused]] const auto written = ::write(wake_fd_, &one, sizeof one);
     }
-    /// The read on the wake-up descriptor points into this object: it must be back before the object dies.
+    /// The read on the wake-up descriptor points into this object: it must be back before the
+    /// object dies.
     void shut() noexcept override {
         closing_ = true;
         std::vector<completion> ignored;
@@ -218,9 +226,10 @@ class uring_engine final : public detail::engine {
         finish(entry, request);
         request.engine_state = ring_receive;
     }
-    /// Receives that found no buffer start again in the next turn: all buffers are back by then, because slices are lent
-    /// for the time of a callback only. They do not poll first, which would let some of them miss an end of stream that
-    /// came together with the data (seen on 6.18 with AF_UNIX).
+    /// Receives that found no buffer start again in the next turn: all buffers are back by then,
+    /// because slices are lent for the time of a callback only. They do not poll first, which would
+    /// let some of them miss an end of stream that came together with the data (seen on 6.18 with
+    /// AF_UNIX).
     void rearm_starved() noexcept {
         for (op* waiting : std::exchange(starved_, {})) arm_ring_receive(*waiting);
     }
@@ -234,8 +243,8 @@ class uring_engine final : public detail::engine {
     void reap(std::vector<completion>& out) noexcept {
         ring_.reap([&](const io_uring_cqe& cqe) {
             if (cqe.user_data == ignored_tag) return;
-            op& target = *reinterpret_cast<op*>(
-                cqe.user_data & ((std::uint64_t{1} << generation_shift) - 1));
+            op& target = *reinterpret_cast<op*>(cqe.user_data &
+                                                ((std::uint64_t{1} << generation_shift) - 1));
             const auto generation = static_cast<std::uint16_t>(cqe.user_data >> generation_shift);
             detail::acquired(&target);
             if ((cqe.flags & (IORING_CQE_F_BUFFER | IORING_CQE_F_MORE)) ==
@@ -258,8 +267,12 @@ class uring_engine final : public detail::engine {
         const bool more = cqe.flags & IORING_CQE_F_MORE;
         const std::uint8_t state = target.engine_state & ~cancel_sent;
         if (state == ring_receive && cqe.res == -ENOBUFS && !more) return starve(target);
-        completion done{&target, target.data, cqe.res, 0,
-                        static_cast<std::uint16_t>(more ? op_flags::more : 0), generation};
+        completion done{&target,
+                        target.data,
+                        cqe.res,
+                        0,
+                        static_cast<std::uint16_t>(more ? op_flags::more : 0),
+                        generation};
         if (cqe.flags & IORING_CQE_F_BUFFER) {
             done.data = buffers_.take(cqe.flags, static_cast<std::size_t>(cqe.res));
             done.lease = buffers_.lease_of(cqe.flags);
@@ -285,13 +298,14 @@ class uring_engine final : public detail::engine {
         request.engine_state = starved;
         starved_.push_back(&request);
     }
-    /// A fast send that made no completion has put all its bytes into the socket by the time the kernel returned.
+    /// A fast send that made no completion has put all its bytes into the socket by the time the
+    /// kernel returned.
     void complete_fast_sends(std::vector<completion>& out) noexcept {
         for (op* sent : fast_sends_) {
             if ((sent->engine_state & ~cancel_sent) != fast_send_pending) continue;
             sent->engine_state = plain;
-            out.push_back({sent, nullptr, static_cast<std::int32_t>(sent->length), 0, 0,
-                           sent->generation});
+            out.push_back(
+                {sent, nullptr, static_cast<std::int32_t>(sent->length), 0, 0, sent->generation});
         }
         fast_sends_.clear();
     }
@@ -305,10 +319,11 @@ class uring_engine final : public detail::engine {
     }
     ring ring_;
     buffer_ring buffers_;
-    std::vector<op*> fast_sends_;            // submitted, outcome not known yet
-    std::vector<op*> starved_;               // receives without a buffer
-    std::vector<completion> made_here_;      // completions that need no kernel
-    std::vector<std::unique_ptr<message>> scratch_;  // headers of vectored sends, until they are submitted
+    std::vector<op*> fast_sends_;        // submitted, outcome not known yet
+    std::vector<op*> starved_;           // receives without a buffer
+    std::vector<completion> made_here_;  // completions that need no kernel
+    std::vector<std::unique_ptr<message>>
+        scratch_;  // headers of vectored sends, until they are submitted
     int wake_fd_ = -1;
     std::uint64_t wake_count_ = 0;
     op wake_{nullptr};

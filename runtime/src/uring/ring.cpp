@@ -1,4 +1,5 @@
-// Entering the kernel: everything submitted, deadlines kept, and no errno of io_uring_enter(2) that loses an entry.
+// Entering the kernel: everything submitted, deadlines kept, and no errno of io_uring_enter(2) that
+// loses an entry.
 #include "ring.hpp"
 
 #include <sys/syscall.h>
@@ -50,29 +51,30 @@ void ring::enter(clock::time_point deadline) noexcept {
             continue;  // the kernel stopped early; what is left goes now, before anything else
         }
         switch (-outcome) {
-            case ETIME: return;  // the deadline: everything had been submitted
-            case EINTR:          // a signal came, and entries may not have been taken
-                ++retries;
-                submitted_tail_ = __atomic_load_n(uring_.sq.khead, __ATOMIC_ACQUIRE);
-                if (pending() == 0) return;
-                continue;
-            case EAGAIN:  // no memory for requests,
-            case EBUSY:   // or the completion queue is full: make room first
-                ++retries;
-                submitted_tail_ = __atomic_load_n(uring_.sq.khead, __ATOMIC_ACQUIRE);
-                return;  // the loop reaps and comes back: what is pending keeps it from sleeping
-            case EEXIST:
-                OURO_ASSERT(false, "a loop was used by a thread other than the one that ran it first");
-                return;
-            default:
-                OURO_ASSERT(false, "io_uring_enter failed in a way that no retry can mend");
+        case ETIME:
+            return;  // the deadline: everything had been submitted
+        case EINTR:  // a signal came, and entries may not have been taken
+            ++retries;
+            submitted_tail_ = __atomic_load_n(uring_.sq.khead, __ATOMIC_ACQUIRE);
+            if (pending() == 0) return;
+            continue;
+        case EAGAIN:  // no memory for requests,
+        case EBUSY:   // or the completion queue is full: make room first
+            ++retries;
+            submitted_tail_ = __atomic_load_n(uring_.sq.khead, __ATOMIC_ACQUIRE);
+            return;  // the loop reaps and comes back: what is pending keeps it from sleeping
+        case EEXIST:
+            OURO_ASSERT(false, "a loop was used by a thread other than the one that ran it first");
+            return;
+        default:
+            OURO_ASSERT(false, "io_uring_enter failed in a way that no retry can mend");
         }
     }
 }
 
 int ring::enter_once(clock::time_point deadline, unsigned extra_flags) noexcept {
     const bool waits = deadline != clock::time_point::min() && !has_completions();
-    struct __kernel_timespec limit {};
+    struct __kernel_timespec limit{};
     io_uring_getevents_arg argument{};
     argument.sigmask_sz = _NSIG / 8;
     if (waits && deadline != clock::time_point::max()) {

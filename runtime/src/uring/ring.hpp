@@ -31,21 +31,22 @@ class ring {
     ring(const ring&) = delete;
     ring& operator=(const ring&) = delete;
 
-    /// An entry to fill, all of it (the `io_uring_prep_*` do). Never null: a full queue is handed to the kernel first.
+    /// An entry to fill, all of it (the `io_uring_prep_*` do). Never null: a full queue is handed
+    /// to the kernel first.
     io_uring_sqe* get_sqe() noexcept {
-        if (uring_.sq.sqe_tail - known_head_ >= entry_count_) [[unlikely]] make_room();
+        if (uring_.sq.sqe_tail - known_head_ >= entry_count_) [[unlikely]]
+            make_room();
         return &uring_.sq.sqes[uring_.sq.sqe_tail++ & (entry_count_ - 1)];
     }
     /// Entries filled and not taken by the kernel yet.
     unsigned pending() const noexcept { return uring_.sq.sqe_tail - submitted_tail_; }
     /// True when there is a reason to enter the kernel although nothing is to be waited for.
     bool wants_enter() const noexcept;
-    /// Submits everything and, unless `deadline` is `time_point::min()`, waits for a completion until then.
+    /// Submits everything and, unless `deadline` is `time_point::min()`, waits for a completion
+    /// until then.
     void enter(clock::time_point deadline) noexcept;
     /// True while completions wait in the kernel for room in the queue.
-    bool overflowed() const noexcept {
-        return (flags() & IORING_SQ_CQ_OVERFLOW) != 0;
-    }
+    bool overflowed() const noexcept { return (flags() & IORING_SQ_CQ_OVERFLOW) != 0; }
     /// Calls `each(const io_uring_cqe&)` for all completions there are.
     template <class Each>
     unsigned reap(Each&& each) noexcept {

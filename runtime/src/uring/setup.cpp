@@ -1,4 +1,5 @@
-// Making a ring: the best flags this kernel takes, smaller when memory is short, and an error a person can act on.
+// Making a ring: the best flags this kernel takes, smaller when memory is short, and an error a
+// person can act on.
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -16,19 +17,20 @@
 namespace ouro::uring {
 namespace {
 
-// From the best to the plainest. DEFER_TASKRUN is the biggest single win (15 % CPU per echo on TCP); SUBMIT_ALL keeps one
-// bad entry from holding up the rest; R_DISABLED lets the thread that runs the loop become the ring's only issuer.
+// From the best to the plainest. DEFER_TASKRUN is the biggest single win (15 % CPU per echo on
+// TCP); SUBMIT_ALL keeps one bad entry from holding up the rest; R_DISABLED lets the thread that
+// runs the loop become the ring's only issuer.
 constexpr unsigned common_flags =
     IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_R_DISABLED;
 constexpr unsigned ladder[] = {
     common_flags | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-        IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,                                // 6.1
+        IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,  // 6.1
     common_flags | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN |
-        IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,                                // 6.0
+        IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL,  // 6.0
     common_flags | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
-        IORING_SETUP_SUBMIT_ALL,                                                            // 5.19
-    common_flags | IORING_SETUP_SUBMIT_ALL,                                                 // 5.18
-    common_flags,                                                                           // 5.10
+        IORING_SETUP_SUBMIT_ALL,             // 5.19
+    common_flags | IORING_SETUP_SUBMIT_ALL,  // 5.18
+    common_flags,                            // 5.10
 };
 constexpr unsigned smallest_ring = 8;
 
@@ -43,27 +45,44 @@ std::string first_line(const char* path) {
 std::string diagnosis(int failure) {
     const std::string disabled = first_line("/proc/sys/kernel/io_uring_disabled");
     switch (failure) {
-        case EPERM:
-            if (disabled == "1" || disabled == "2") {
-                return "kernel.io_uring_disabled is " + disabled +
-                       "; allow it with: sysctl kernel.io_uring_disabled=0";
-            }
-            return "a seccomp filter forbids io_uring, as containers do by default; run the container with a profile "
-                   "that allows io_uring_setup, io_uring_enter and io_uring_register";
-        case ENOSYS:
-            return "this kernel has no io_uring (Linux 6.0 or newer is needed), or a seccomp filter hides it";
-        case ENOMEM:
-            return "the limit of locked memory is too low; raise it (ulimit -l) or ask for a smaller ring";
-        case EMFILE:
-        case ENFILE:
-            return "no file descriptor is left; raise the limit (ulimit -n)";
-        default: return "Linux 6.0 or newer is needed";
+    case EPERM:
+        if (disabled == "1" || disabled == "2") {
+            return "kernel.io_uring_disabled is " + disabled +
+                   "; allow it with: sysctl kernel.io_uring_disabled=0";
+        }
+        return "a seccomp filter forbids io_uring, as containers do by default; run the container "
+               "with a profile "
+               "that allows io_uring_setup, io_uring_enter and io_uring_register";
+    case ENOSYS:
+        return "this kernel has no io_uring (Linux 6.0 or newer is needed), or a seccomp filter "
+               "hides it";
+    case ENOMEM:
+        return "the limit of locked memory is too low; raise it (ulimit -l) or ask for a smaller "
+               "ring";
+    case EMFILE:
+    case ENFILE:
+        return "no file descriptor is left; raise the limit (ulimit -n)";
+    default:
+        return "Linux 6.0 or newer is needed";
     }
 }
 
 [[noreturn]] void refuse(int failure) {
     throw std::system_error(failure, std::system_category(),
                             "io_uring_setup failed: " + diagnosis(failure));
+}
+
+/// Refuses sizes that no kernel takes, before they look like a kernel that is too old.
+void check(const loop_options& options) {
+    const auto require = [](bool holds, const char* what) {
+        if (!holds) throw std::system_error(make_error_code(errc::value_error), what);
+    };
+    const unsigned count = options.ring_buffer_count;
+    require(options.sq_entries != 0, "loop_options::sq_entries must not be 0");
+    require(count != 0 && (count & (count - 1)) == 0 && count <= 32768,
+            "loop_options::ring_buffer_count must be a power of two, 32768 at most");
+    require(options.ring_buffer_bytes >= 512 && options.ring_buffer_bytes <= (1U << 30),
+            "loop_options::ring_buffer_bytes must be between 512 bytes and 1 GiB");
 }
 
 bool wanted(const loop_options& options, unsigned flags) {
@@ -89,6 +108,7 @@ int set_up(const loop_options& options, unsigned entries, io_uring& made, io_uri
 }  // namespace
 
 ring::ring(const loop_options& options) : owner_pid_(::getpid()) {
+    check(options);
     io_uring_params params{};
     unsigned entries = options.sq_entries;
     int outcome = set_up(options, entries, uring_, params);
@@ -130,7 +150,8 @@ bool ring::foreign_process() const noexcept { return ::getpid() != owner_pid_; }
 /// Makes the calling thread the ring's issuer.
 void ring::enable() noexcept {
     enabled_ = true;
-    const int outcome = register_call(IORING_REGISTER_ENABLE_RINGS, nullptr, 0);  // no call for it in 2.3
+    const int outcome =
+        register_call(IORING_REGISTER_ENABLE_RINGS, nullptr, 0);  // no call for it in 2.3
     OURO_ASSERT(outcome == 0, "the ring could not be enabled");
     if (features_.registered_fd && io_uring_register_ring_fd(&uring_) == 1) {
         enter_fd_ = uring_.enter_ring_fd;
@@ -141,8 +162,7 @@ void ring::enable() noexcept {
 }
 
 int ring::register_call(unsigned opcode, const void* argument, unsigned count) noexcept {
-    const long outcome =
-        ::syscall(__NR_io_uring_register, uring_.ring_fd, opcode, argument, count);
+    const long outcome = ::syscall(__NR_io_uring_register, uring_.ring_fd, opcode, argument, count);
     return outcome < 0 ? -errno : static_cast<int>(outcome);
 }
 

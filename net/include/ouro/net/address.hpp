@@ -15,8 +15,8 @@ namespace ouro {
 
 /// One socket address, by value.
 ///
-/// As text: `127.0.0.1:80`, `[::1]:80`, `[fe80::1%2]:80`, `unix:/run/app.sock`, and `unix:@name` for the abstract
-/// namespace of Linux.
+/// As text: `127.0.0.1:80`, `[::1]:80`, `[fe80::1%2]:80`, `unix:/run/app.sock`, and `unix:@name`
+/// for the abstract namespace of Linux.
 ///
 /// Cost  128 bytes, no allocation but for text.
 class address {
@@ -30,13 +30,15 @@ class address {
     ///
     /// Errors  `errc::value_error`, naming the text.
     static result<address> parse(std::string_view text);
-    /// A numeric IPv4 or IPv6 host (the latter with or without a numeric scope: `fe80::1%2`) and a port.
+    /// A numeric IPv4 or IPv6 host (the latter with or without a numeric scope: `fe80::1%2`) and a
+    /// port.
     ///
     /// Errors  `errc::value_error` when `host` is a name or malformed.
     static result<address> from_ip(std::string_view host, std::uint16_t port);
     /// A unix socket at `path`; a leading zero byte or `@` puts it into the abstract namespace.
     ///
-    /// Errors  `errc::value_error` when it is empty, longer than 107 bytes, or a path with a zero byte inside.
+    /// Errors  `errc::value_error` when it is empty, longer than 107 bytes, or a path with a zero
+    ///         byte inside.
     static result<address> from_path(std::string_view path);
 
     /// AF_INET, AF_INET6, AF_UNIX or AF_UNSPEC.

@@ -34,8 +34,8 @@ class socket;
 
 namespace detail {
 
-/// A descriptor and the operations under way on it; closed when the socket is gone and the last of them has ended,
-/// because close(2) alone would neither end them nor tell the peer.
+/// A descriptor and the operations under way on it; closed when the socket is gone and the last of
+/// them has ended, because close(2) alone would neither end them nor tell the peer.
 struct socket_state {
     struct use : list_link {
         explicit use(socket_state& of) noexcept : target(&of) { ++of.references; }
@@ -82,10 +82,13 @@ extern const wait_kind connect_kind;
 /// The await of `socket::recv_into`.
 class [[nodiscard]] recv_op : public socket_awaitable<recv_op, std::size_t> {
   public:
-    recv_op(socket_state& of, mut_bytes into) noexcept : socket_awaitable(of, recv_kind), into_(into) {
+    recv_op(socket_state& of, mut_bytes into) noexcept
+        : socket_awaitable(of, recv_kind), into_(into) {
         OURO_ASSERT(!into.empty(), "receive into an empty buffer would look like end of stream");
     }
-    void submit(loop& home, op& request) noexcept { io::recv(home, request, begin(request), into_); }
+    void submit(loop& home, op& request) noexcept {
+        io::recv(home, request, begin(request), into_);
+    }
     std::size_t value() const noexcept { return static_cast<std::size_t>(res()); }
     std::string doing() const { return "receive"; }
 
@@ -140,9 +143,9 @@ class [[nodiscard]] accept_op : public socket_awaitable<accept_op, socket> {
 
 /// An owned socket on a loop, to be pulled from. Move-only; closes itself.
 ///
-/// Operations may overlap as far as the kernel allows: one receive and one send at a time make sense. Closing or
-/// destroying a socket cancels what is under way on it; those awaits end with `errc::cancelled`, and the descriptor is
-/// closed after the last of them (rules 675, 742).
+/// Operations may overlap as far as the kernel allows: one receive and one send at a time make
+/// sense. Closing or destroying a socket cancels what is under way on it; those awaits end with
+/// `errc::cancelled`, and the descriptor is closed after the last of them (rules 675, 742).
 ///
 /// Threads  the loop's thread.
 /// Cost     every operation is one submission entry and no allocation.
@@ -168,7 +171,8 @@ class socket {
     ///
     /// Result    bytes received, 1..into.size(); 0 only at end of stream.
     /// Errors    connection_reset and others as recv(2).
-    /// Cancel    bytes that already arrived are returned, never dropped; then the next await is cancelled.
+    /// Cancel    bytes that already arrived are returned, never dropped; then the next await is
+    ///           cancelled.
     /// Lifetime  `into` must live until the await resumes.
     detail::recv_op recv_into(mut_bytes into) noexcept { return {live(), into}; }
     /// Receives up to `most` bytes into memory of its own; empty at end of stream (rule 664).
@@ -183,7 +187,8 @@ class socket {
     task<> send_all(bytes from);
     /// Connects to `peer`. A cancelled or failed connect leaves the socket fit for closing only.
     detail::connect_op connect(const address& peer) noexcept { return {live(), peer}; }
-    /// Waits for a connection on a listening socket. A cancelled accept takes no connection (rule 670).
+    /// Waits for a connection on a listening socket. A cancelled accept takes no connection (rule
+    /// 670).
     detail::accept_op accept() noexcept { return detail::accept_op(live()); }
 
     /// Binds to `where`. bind(2)

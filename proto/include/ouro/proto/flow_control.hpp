@@ -10,8 +10,8 @@
 
 namespace ouro {
 
-/// Decides pause and resume for one transport (rules 269-279). The edges: pause strictly above high, resume at or below
-/// low, strictly in turns, and new limits pause at once but never resume.
+/// Decides pause and resume for one transport (rules 269-279). The edges: pause strictly above
+/// high, resume at or below low, strictly in turns, and new limits pause at once but never resume.
 class flow_control {
   public:
     static constexpr std::size_t default_high_bytes = 64 * 1024;  ///< rule 269

@@ -13,8 +13,9 @@ class transport;
 
 /// What all protocols share: `made (pause resume)* lost`.
 ///
-/// Every callback runs on the loop's thread, from the loop, never from inside a call of yours; `pause_writing` is the one
-/// exception. What a callback throws goes to the loop's exception handler.
+/// Every callback runs on the loop's thread, from the loop, never from inside a call of yours;
+/// `pause_writing` is the one exception. What a callback throws goes to the loop's exception
+/// handler.
 /// Lifetime  the transport holds its protocol until `connection_lost` has returned.
 class base_protocol {
   public:
@@ -23,10 +24,11 @@ class base_protocol {
     base_protocol& operator=(const base_protocol&) = delete;
     virtual ~base_protocol() = default;
 
-    /// The connection is over; nothing is called after this (rule 263). `why` tests false after close, abort or an
-    /// orderly end of stream, and is the error otherwise (rule 360).
+    /// The connection is over; nothing is called after this (rule 263). `why` tests false after
+    /// close, abort or an orderly end of stream, and is the error otherwise (rule 360).
     virtual void connection_lost(error why);
-    /// More than the high watermark is queued: stop writing. Called from inside the `write` that crossed it (rules 274, 277).
+    /// More than the high watermark is queued: stop writing. Called from inside the `write` that
+    /// crossed it (rules 274, 277).
     virtual void pause_writing();
     /// The queue has drained to the low watermark: go on writing (rule 275).
     virtual void resume_writing();
@@ -41,20 +43,22 @@ class protocol : public base_protocol {
     ///
     /// Lifetime  `data` is a view into the loop's receive ring, valid during the call only.
     virtual void data_received(bytes data);
-    /// The peer will send no more. True keeps the connection open for writing; false, the default, closes it once what
-    /// is queued has been sent (rules 302, 303).
+    /// The peer will send no more. True keeps the connection open for writing; false, the default,
+    /// closes it once what is queued has been sent (rules 302, 303).
     virtual bool eof_received();
 };
 
-/// A byte stream received into memory of your own: `made (buffer updated?)* eof? lost`. The kernel writes there directly.
+/// A byte stream received into memory of your own: `made (buffer updated?)* eof? lost`. The kernel
+/// writes there directly.
 class buffered_protocol : public base_protocol {
   public:
     /// The connection stands; keep `link` to write (rule 262).
     virtual void connection_made(std::shared_ptr<transport> link);
-    /// Memory for the next bytes, not empty. `hint` is a size that would suit, or -1; it binds nobody (rule 311).
+    /// Memory for the next bytes, not empty. `hint` is a size that would suit, or -1; it binds
+    /// nobody (rule 311).
     ///
-    /// Lifetime  stays valid until the matching `buffer_updated` or `connection_lost`: the kernel owns it while the
-    ///           connection is idle.
+    /// Lifetime  stays valid until the matching `buffer_updated` or `connection_lost`: the kernel
+    ///           owns it while the connection is idle.
     virtual mut_bytes get_buffer(std::ptrdiff_t hint) = 0;
     /// `count` bytes were placed at the start of what `get_buffer` returned last (rule 312).
     virtual void buffer_updated(std::size_t count) = 0;

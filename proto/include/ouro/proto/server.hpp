@@ -18,11 +18,12 @@ namespace ouro {
 
 /// How a server is made.
 struct server_options {
-    int family = AF_UNSPEC;       ///< AF_INET or AF_INET6 to listen on one kind only
-    int backlog_count = 100;      ///< connections the kernel holds until they are accepted
-    bool reuse_address = true;    ///< SO_REUSEADDR (rule 395)
-    bool reuse_port = false;      ///< SO_REUSEPORT, several servers on one port (rule 396)
-    bool start_serving = true;    ///< false: nothing listens until `start_serving` or `serve_forever` (rule 405)
+    int family = AF_UNSPEC;     ///< AF_INET or AF_INET6 to listen on one kind only
+    int backlog_count = 100;    ///< connections the kernel holds until they are accepted
+    bool reuse_address = true;  ///< SO_REUSEADDR (rule 395)
+    bool reuse_port = false;    ///< SO_REUSEPORT, several servers on one port (rule 396)
+    bool start_serving =
+        true;  ///< false: nothing listens until `start_serving` or `serve_forever` (rule 405)
     /// How long accepting pauses when the process is out of descriptors or memory (rule 425).
     std::chrono::milliseconds accept_retry = std::chrono::seconds(1);
 };
@@ -31,8 +32,8 @@ namespace detail {
 class server_state;
 }
 
-/// One or more listening sockets and the connections they accepted. A cheap handle; the loop keeps a serving server
-/// alive until it is closed (rule 420).
+/// One or more listening sockets and the connections they accepted. A cheap handle; the loop keeps
+/// a serving server alive until it is closed (rule 420).
 ///
 /// Threads  the loop's thread.
 class server {
@@ -53,11 +54,12 @@ class server {
     result<> start_serving();
     /// Accepts until cancelled or closed.
     ///
-    /// Errors  `errc::cancelled` when the server is closed elsewhere (rule 410); `errc::already_serving`;
-    ///         `errc::server_closed` (rules 408, 411).
+    /// Errors  `errc::cancelled` when the server is closed elsewhere (rule 410);
+    ///         `errc::already_serving`; `errc::server_closed` (rules 408, 411).
     /// Cancel  closes the server, waits for its connections, then ends cancelled (rule 409).
     task<> serve_forever();
-    /// Stops accepting and closes the listening sockets; connections live on (rule 412). Idempotent.
+    /// Stops accepting and closes the listening sockets; connections live on (rule 412).
+    /// Idempotent.
     void close() noexcept;
     /// Closes every live connection gracefully (rule 417).
     void close_clients() noexcept;
@@ -72,7 +74,8 @@ class server {
 
   private:
     detail::server_state& live() const noexcept;
-    std::shared_ptr<detail::server_state> state_;  // shared with the connections, which report their end to it
+    std::shared_ptr<detail::server_state>
+        state_;  // shared with the connections, which report their end to it
 };
 
 namespace detail {
@@ -82,8 +85,8 @@ task<server> listen_on(protocol_factory factory, address where, server_options o
 task<server> listen_on(protocol_factory factory, socket given, server_options options);
 }  // namespace detail
 
-/// Listens on `host`:`port` and puts `factory()` on every connection. An empty host means all interfaces, port 0 a free
-/// one (rules 391, 393).
+/// Listens on `host`:`port` and puts `factory()` on every connection. An empty host means all
+/// interfaces, port 0 a free one (rules 391, 393).
 ///
 /// Errors  names the address: in use, not available, no permission (rules 399-401).
 template <protocol_maker Factory>

@@ -1,4 +1,5 @@
-// Transports: what a protocol may ask of its connection. Pure vocabulary; users may write their own.
+// Transports: what a protocol may ask of its connection. Pure vocabulary; users may write their
+// own.
 #pragma once
 
 #include <any>
@@ -14,7 +15,8 @@
 
 namespace ouro {
 
-/// The socket under a transport, for looking at and setting options; it cannot move data, block or close (rule 286).
+/// The socket under a transport, for looking at and setting options; it cannot move data, block or
+/// close (rule 286).
 class socket_view {
   public:
     socket_view(loop& home, int fd) noexcept : home_(&home), fd_(fd) {}
@@ -51,17 +53,18 @@ class base_transport {
     base_transport& operator=(const base_transport&) = delete;
     virtual ~base_transport() = default;
 
-    /// Stops reading, sends what is queued, then `connection_lost` without error (rules 349-351). Idempotent.
+    /// Stops reading, sends what is queued, then `connection_lost` without error (rules 349-351).
+    /// Idempotent.
     virtual void close() = 0;
     /// True from close, abort or a fatal error on.
     virtual bool is_closing() const noexcept = 0;
-    /// Replaces the receiver of later callbacks, calling neither made nor lost (rule 288). What has arrived and was not
-    /// delivered goes to the new one (rules 289, 727, 728).
+    /// Replaces the receiver of later callbacks, calling neither made nor lost (rule 288). What has
+    /// arrived and was not delivered goes to the new one (rules 289, 727, 728).
     virtual void set_protocol(std::shared_ptr<base_protocol> receiver) = 0;
     /// The receiver of callbacks; null once lost.
     virtual std::shared_ptr<base_protocol> get_protocol() const = 0;
-    /// What `name` stands for: "socket" (`const socket_view*`), "sockname" and "peername" (`address`), or what else a
-    /// transport documents; empty for unknown names.
+    /// What `name` stands for: "socket" (`const socket_view*`), "sockname" and "peername"
+    /// (`address`), or what else a transport documents; empty for unknown names.
     virtual std::any extra_info(std::string_view name) const = 0;
     /// `extra_info` as a `T`, or `fallback` (rule 284).
     template <class T>
@@ -77,7 +80,8 @@ class read_transport : public virtual base_transport {
   public:
     /// False while paused and when closing (rule 299).
     virtual bool is_reading() const noexcept = 0;
-    /// No data and no end of stream is delivered from now on until `resume_reading` (rule 297). Idempotent.
+    /// No data and no end of stream is delivered from now on until `resume_reading` (rule 297).
+    /// Idempotent.
     virtual void pause_reading() = 0;
     /// Delivers again, from the next turn on (rule 298). Idempotent.
     virtual void resume_reading() = 0;
@@ -86,10 +90,12 @@ class read_transport : public virtual base_transport {
 /// The writing side.
 class write_transport : public virtual base_transport {
   public:
-    /// Queues a copy of `data`; small writes of one turn leave in one send. Never blocks. Dropped when lost (rule 339).
+    /// Queues a copy of `data`; small writes of one turn leave in one send. Never blocks. Dropped
+    /// when lost (rule 339).
     ///
     /// Errors  `errc::write_after_eof` (rule 346).
-    /// Cost    no allocation in steady state; a large write to an idle transport goes to the kernel at once, uncopied.
+    /// Cost    no allocation in steady state; a write of 16 KiB or more to an idle transport goes
+    ///         to the kernel at once, uncopied.
     virtual std::error_code write(bytes data) = 0;
     /// Queues `data` without copying it.
     virtual std::error_code write(std::vector<std::byte>&& data) = 0;
@@ -103,9 +109,11 @@ class write_transport : public virtual base_transport {
     virtual std::error_code write_eof() = 0;
     /// True when `write_eof` works here.
     virtual bool can_write_eof() const noexcept = 0;
-    /// Drops what is queued and ends the connection soon; `connection_lost` comes without error (rule 355).
+    /// Drops what is queued and ends the connection soon; `connection_lost` comes without error
+    /// (rule 355).
     virtual void abort() = 0;
-    /// When to pause and resume the protocol; a missing one follows from the other: low is a quarter of high (rule 270).
+    /// When to pause and resume the protocol; a missing one follows from the other: low is a
+    /// quarter of high (rule 270).
     ///
     /// Errors  `errc::value_error` unless high >= low (rule 271).
     virtual std::error_code set_write_buffer_limits(std::ptrdiff_t high_bytes = -1,

@@ -1,4 +1,5 @@
-// The one assertion of the library: on in every build, because a broken invariant must stop rather than run wrong.
+// The one assertion of the library: on in every build, because a broken invariant must stop rather
+// than run wrong.
 #pragma once
 
 namespace ouro::detail {
@@ -11,5 +12,5 @@ namespace ouro::detail {
 
 /// Aborts with `why` when `expression` is false. For mistakes of the programmer only: whatever the
 /// peer or the kernel can cause is an `ouro::error` instead.
-#define OURO_ASSERT(expression, why) \
+#define OURO_ASSERT(expression, why)                                                               \
     ((expression) ? void(0) : ::ouro::detail::assert_failed(#expression, __FILE__, __LINE__, why))

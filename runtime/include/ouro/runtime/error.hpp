@@ -1,4 +1,5 @@
-// What went wrong: a code to compare, what was being done, why it was cancelled, and the lines it passed through.
+// What went wrong: a code to compare, what was being done, why it was cancelled, and the lines it
+// passed through.
 #pragma once
 
 #include <cstdint>
@@ -15,26 +16,26 @@ namespace ouro {
 
 /// Failures that are the library's own; those of the operating system are `std::errc`.
 enum class errc {
-    cancelled = 1,       ///< the wait was cancelled; equals `std::errc::operation_canceled`
-    invalid_state,       ///< the object is not in a state that allows the call
-    loop_closed,         ///< the loop was closed
-    loop_running,        ///< a loop already runs in this thread
-    wrong_loop,          ///< the object belongs to another loop
-    wrong_thread,        ///< called from a thread that does not own the loop
-    stopped_early,       ///< `stop` was called before the awaited task was done
-    value_error,         ///< an argument is out of its range
-    write_after_eof,     ///< `write` after `write_eof`
-    unsupported,         ///< this transport cannot do that
-    callback_threw,      ///< a callback of the user threw; see `error::exception`
-    empty_buffer,        ///< `get_buffer` returned no memory
-    incomplete_read,     ///< end of stream before the data was complete; see `error::partial`
-    limit_overrun,       ///< no separator within the limit of the reader; see `error::count`
-    already_waiting,     ///< another task already waits for the same thing
-    end_of_stream,       ///< the peer closed before this call could do anything
-    server_closed,       ///< the server was closed
-    already_serving,     ///< `serve_forever` runs already
-    no_address,          ///< a name resolved to nothing
-    several_failures,    ///< more than one attempt failed; see `error::causes`
+    cancelled = 1,     ///< the wait was cancelled; equals `std::errc::operation_canceled`
+    invalid_state,     ///< the object is not in a state that allows the call
+    loop_closed,       ///< the loop was closed
+    loop_running,      ///< a loop already runs in this thread
+    wrong_loop,        ///< the object belongs to another loop
+    wrong_thread,      ///< called from a thread that does not own the loop
+    stopped_early,     ///< `stop` was called before the awaited task was done
+    value_error,       ///< an argument is out of its range
+    write_after_eof,   ///< `write` after `write_eof`
+    unsupported,       ///< this transport cannot do that
+    callback_threw,    ///< a callback of the user threw; see `error::exception`
+    empty_buffer,      ///< `get_buffer` returned no memory
+    incomplete_read,   ///< end of stream before the data was complete; see `error::partial`
+    limit_overrun,     ///< no separator within the limit of the reader; see `error::count`
+    already_waiting,   ///< another task already waits for the same thing
+    end_of_stream,     ///< the peer closed before this call could do anything
+    server_closed,     ///< the server was closed
+    already_serving,   ///< `serve_forever` runs already
+    no_address,        ///< a name resolved to nothing
+    several_failures,  ///< more than one attempt failed; see `error::causes`
 };
 
 /// The category of `ouro::errc`, named "ouro".
@@ -54,10 +55,11 @@ struct std::is_error_code_enum<ouro::errc> : std::true_type {};
 
 namespace ouro {
 
-/// One failure. Cheap while there is none: 24 bytes and no allocation; context is kept on the heap and only when there
-/// is something to tell.
+/// One failure. Cheap while there is none: 24 bytes and no allocation; context is kept on the heap
+/// and only when there is something to tell.
 ///
-/// Tests false when nothing is wrong, so it doubles as asyncio's "error or None" (`connection_lost`).
+/// Tests false when nothing is wrong, so it doubles as asyncio's "error or None"
+/// (`connection_lost`).
 class error {
   public:
     /// No error.
@@ -70,7 +72,8 @@ class error {
     error(std::errc code, std::string doing = {});
     /// A failure of the operating system, by its errno.
     static error from_errno(int number, std::string doing = {});
-    /// A C++ exception as an error; a `std::system_error` keeps its code, others become `errc::callback_threw`.
+    /// A C++ exception as an error; a `std::system_error` keeps its code, others become
+    /// `errc::callback_threw`.
     static error from_exception(std::exception_ptr thrown, std::string doing = {});
     /// A cancellation with its cause.
     static error cancelled(cancel_cause cause, std::string doing = {});
@@ -136,7 +139,8 @@ class error {
     };
     details& more();
 
-    // A code taken apart: making an empty std::error_code costs a call, and there is an empty error at every await.
+    // A code taken apart: making an empty std::error_code costs a call, and there is an empty error
+    // at every await.
     int value_ = 0;
     const std::error_category* category_ = nullptr;
     std::unique_ptr<details, free_details> details_;  // empty for a bare code

@@ -1,24 +1,16 @@
-// Memory for coroutine frames: a per-thread stack of free blocks for each size, because no compiler elides frames.
+// Memory for coroutine frames: a per-thread stack of free blocks for each size, because no compiler
+// elides frames.
 #pragma once
 
 #include <cstddef>
 #include <new>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define OURO_POOL_FRAMES 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define OURO_POOL_FRAMES 0
-#endif
-#endif
-#ifndef OURO_POOL_FRAMES
-#define OURO_POOL_FRAMES 1
-#endif
+#include <ouro/runtime/checks.hpp>
 
 namespace ouro::detail {
 
-/// Blocks of 64-byte steps up to 4 KiB are kept for reuse; larger ones go to the heap. Under ASan and TSan every block
-/// goes to the heap, so that use after free is seen.
+/// Blocks of 64-byte steps up to 4 KiB are kept for reuse; larger ones go to the heap. Under ASan
+/// and TSan every block goes to the heap, so that use after free is seen.
 ///
 /// Threads  per thread; a block may be freed on another thread and is then reused there.
 class frame_pool {
@@ -26,7 +18,7 @@ class frame_pool {
     static void* allocate(std::size_t bytes) {
         ++live_;
         const std::size_t bin = (bytes + step_bytes - 1) / step_bytes;
-        if (OURO_POOL_FRAMES && bin < bin_count) {
+        if (!memory_is_watched && bin < bin_count) {
             if (block* first = bins_[bin]) {
                 bins_[bin] = first->next;
                 return first;
@@ -37,7 +29,7 @@ class frame_pool {
     static void deallocate(void* memory, std::size_t bytes) noexcept {
         --live_;
         const std::size_t bin = (bytes + step_bytes - 1) / step_bytes;
-        if (OURO_POOL_FRAMES && bin < bin_count) {
+        if (!memory_is_watched && bin < bin_count) {
             auto* first = static_cast<block*>(memory);
             first->next = bins_[bin];
             bins_[bin] = first;

@@ -11,7 +11,8 @@ namespace ouro {
 template <class Signature>
 class function;
 
-/// Any callable with this signature, owned. Up to 48 bytes are kept in place; larger ones take one allocation.
+/// Any callable with this signature, owned. Up to 48 bytes are kept in place; larger ones take one
+/// allocation.
 ///
 /// Lifetime  owns the callable and what it captures.
 /// Cost      one indirect call.
@@ -64,9 +65,9 @@ class function<R(Args...)> {
   private:
     static constexpr std::size_t inline_bytes = 48;
     template <class H>
-    static constexpr bool fits = sizeof(H) <= inline_bytes &&
-                                 alignof(H) <= alignof(std::max_align_t) &&
-                                 std::is_nothrow_move_constructible_v<H>;
+    static constexpr bool fits =
+        sizeof(H) <= inline_bytes && alignof(H) <= alignof(std::max_align_t) &&
+        std::is_nothrow_move_constructible_v<H>;
     struct verbs {
         R (*call)(std::byte*, Args&&...);
         void (*relocate)(std::byte* from, std::byte* to) noexcept;
@@ -81,16 +82,19 @@ class function<R(Args...)> {
         return *reinterpret_cast<H**>(at);
     }
     template <class H>
-    static constexpr verbs in_place{
-        [](std::byte* at, Args&&... args) -> R { return local<H>(at)(std::forward<Args>(args)...); },
-        [](std::byte* from, std::byte* to) noexcept {
-            ::new (static_cast<void*>(to)) H(std::move(local<H>(from)));
-            local<H>(from).~H();
-        },
-        [](std::byte* at) noexcept { local<H>(at).~H(); }};
+    static constexpr verbs in_place{[](std::byte* at, Args&&... args) -> R {
+                                        return local<H>(at)(std::forward<Args>(args)...);
+                                    },
+                                    [](std::byte* from, std::byte* to) noexcept {
+                                        ::new (static_cast<void*>(to)) H(std::move(local<H>(from)));
+                                        local<H>(from).~H();
+                                    },
+                                    [](std::byte* at) noexcept { local<H>(at).~H(); }};
     template <class H>
     static constexpr verbs on_heap{
-        [](std::byte* at, Args&&... args) -> R { return (*remote<H>(at))(std::forward<Args>(args)...); },
+        [](std::byte* at, Args&&... args) -> R {
+            return (*remote<H>(at))(std::forward<Args>(args)...);
+        },
         [](std::byte* from, std::byte* to) noexcept { remote<H>(to) = remote<H>(from); },
         [](std::byte* at) noexcept { delete remote<H>(at); }};
 

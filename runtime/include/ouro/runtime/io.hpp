@@ -1,7 +1,9 @@
-// The door: everything that touches the kernel on behalf of a loop, one free function for each operation, in plain types.
+// The door: everything that touches the kernel on behalf of a loop, one free function for each
+// operation, in plain types.
 //
-// Asynchronous operations take an `op` and follow its contract (`op.hpp`). They never fail at the call: what goes wrong
-// arrives as the completion. Which engine stands behind the door is chosen when the loop is made.
+// Asynchronous operations take an `op` and follow its contract (`op.hpp`). They never fail at the
+// call: what goes wrong arrives as the completion. Which engine stands behind the door is chosen
+// when the loop is made.
 #pragma once
 
 #include <sys/socket.h>
@@ -25,21 +27,25 @@ namespace io {
 
 /// How a send may complete.
 enum class send_mode : std::uint8_t {
-    all,   ///< completes when every byte was taken, or with what was taken before an error or a cancel
-    fast,  ///< completes at once with what the socket takes now; learnt at the loop's next wake-up, not before. The
-           ///< cheapest send, for when nobody waits for its end
+    /// Completes when every byte was taken, or with what was taken before an error or a cancel.
+    all,
+    /// Completes at once with what the socket takes now, which is learnt at the loop's next
+    /// wake-up and not before: the cheapest send, for when nobody waits for its end.
+    fast,
 };
 
 /// Receives into `into`. Completes with the bytes placed there, 0 at end of stream. recv(2)
 void recv(loop& home, op& request, int fd, std::span<std::byte> into) noexcept;
-/// Receives again and again into the loop's shared ring: each completion lends `op::data` for the time of
-/// `op::complete`. Ends without `op_flags::more` at end of stream, on error, on cancel, or when the engine must be armed
-/// again; an exhausted ring is waited for inside the engine. recv(2), rule 736
+/// Receives again and again into the loop's shared ring: each completion lends `op::data` for the
+/// time of `op::complete`. Ends without `op_flags::more` at end of stream, on error, on cancel, or
+/// when the engine must be armed again; an exhausted ring is waited for inside the engine. recv(2),
+/// rule 736
 void recv_ring(loop& home, op& request, int fd) noexcept;
 /// Sends `from`, which must stay as it is until the completion. Never raises SIGPIPE. send(2)
-void send(loop& home, op& request, int fd, std::span<const std::byte> from, send_mode mode) noexcept;
-/// Sends the pieces in order, as much as the socket takes at once or more. `pieces` is read during the call, the memory
-/// behind it until the completion. sendmsg(2)
+void send(loop& home, op& request, int fd, std::span<const std::byte> from,
+          send_mode mode) noexcept;
+/// Sends the pieces in order, as much as the socket takes at once or more. `pieces` is read during
+/// the call, the memory behind it until the completion. sendmsg(2)
 void send_pieces(loop& home, op& request, int fd, std::span<const iovec> pieces) noexcept;
 /// Accepts one connection; completes with its descriptor (close-on-exec). accept4(2)
 void accept(loop& home, op& request, int fd) noexcept;
@@ -51,8 +57,8 @@ void connect(loop& home, op& request, int fd, const sockaddr* peer, socklen_t le
 void read(loop& home, op& request, int fd, std::span<std::byte> into) noexcept;
 /// Waits until one of the poll(2) `events` holds; completes with those that do.
 void poll(loop& home, op& request, int fd, std::uint32_t events) noexcept;
-/// Asks `request` to end early. Its completion follows in any case, and says what happened. Harmless on an op that is
-/// not in flight.
+/// Asks `request` to end early. Its completion follows in any case, and says what happened.
+/// Harmless on an op that is not in flight.
 void cancel(loop& home, op& request) noexcept;
 
 /// A resolved name: one socket address of each answer, in resolver order.

@@ -38,7 +38,8 @@ struct ready_node {
     void (*run)(ready_node&) noexcept = nullptr;
     bool queued = false;
 };
-/// Something to do once at the end of the turn, before the loop looks at the kernel: staged writes leave here.
+/// Something to do once at the end of the turn, before the loop looks at the kernel: staged writes
+/// leave here.
 struct turn_end_hook : list_link {
     void (*run)(turn_end_hook&) noexcept = nullptr;
 };
@@ -53,13 +54,20 @@ enum class engine_kind : std::uint8_t { automatic, uring };
 
 /// How a loop is made.
 struct loop_options {
-    engine_kind engine = engine_kind::automatic;  ///< what talks to the kernel
-    unsigned sq_entries = 512;        ///< operations that can be handed to the kernel in one call
-    unsigned cq_entries = 8192;       ///< completions the kernel can hold; more are kept in its overflow list
-    std::size_t ring_buffer_bytes = 256 * 1024;  ///< size of one shared receive buffer (measured best for bulk)
-    unsigned ring_buffer_count = 16;  ///< how many of them, a power of two
-    bool debug = false;               ///< slow-callback reports and thread checks; also OURO_DEBUG=1
-    unsigned disabled_features = 0;   ///< kernel features to do without (`uring_feature`), for tests of older kernels
+    /// What talks to the kernel.
+    engine_kind engine = engine_kind::automatic;
+    /// Operations that can be handed to the kernel in one call.
+    unsigned sq_entries = 512;
+    /// Completions the kernel can hold; more are kept in its overflow list.
+    unsigned cq_entries = 8192;
+    /// Size of one shared receive buffer (docs/decisions/0005).
+    std::size_t ring_buffer_bytes = 256 * 1024;
+    /// How many of them, a power of two.
+    unsigned ring_buffer_count = 16;
+    /// Slow-callback reports and thread checks; also by OURO_DEBUG=1 in the environment.
+    bool debug = false;
+    /// Kernel features to do without (`uring_feature`), for tests of older kernels.
+    unsigned disabled_features = 0;
 };
 
 /// Kernel features the uring engine can be told to do without.
@@ -74,13 +82,13 @@ enum uring_feature : unsigned {
 
 /// What the loop holds right now. All zero when it is idle and everything was closed.
 struct loop_counters {
-    std::size_t ops = 0;          ///< operations in flight
-    std::size_t tasks = 0;        ///< unfinished tasks
-    std::size_t timers = 0;       ///< pending timers
-    std::size_t calls = 0;        ///< queued callbacks
-    std::size_t descriptors = 0;  ///< open descriptors made or adopted through the door
-    std::size_t resources = 0;    ///< live transports, servers and sockets
-    std::size_t lent_buffers = 0; ///< shared receive buffers being read by a protocol
+    std::size_t ops = 0;           ///< operations in flight
+    std::size_t tasks = 0;         ///< unfinished tasks
+    std::size_t timers = 0;        ///< pending timers
+    std::size_t calls = 0;         ///< queued callbacks
+    std::size_t descriptors = 0;   ///< open descriptors made or adopted through the door
+    std::size_t resources = 0;     ///< live transports, servers and sockets
+    std::size_t lent_buffers = 0;  ///< shared receive buffers being read by a protocol
 };
 
 /// What happened over the life of a loop.
@@ -101,11 +109,16 @@ enum class severity : std::uint8_t { warning, failure };
 
 /// An event with nobody to await it, given to the exception handler.
 struct failure_report {
-    severity level = severity::failure;  ///< warnings tell of misuse or slowness, failures of lost errors
-    std::string message;                 ///< what happened, one line
-    ouro::error error{};                 ///< why, when there is an error
-    std::string subject{};               ///< the task, callback or transport it happened to
-    std::source_location created{};      ///< where that was created; line 0 when unknown
+    /// Warnings tell of misuse or slowness, failures of lost errors.
+    severity level = severity::failure;
+    /// What happened, one line.
+    std::string message;
+    /// Why, when there is an error.
+    ouro::error error{};
+    /// The task, callback or transport it happened to.
+    std::string subject{};
+    /// Where that was created; line 0 when unknown.
+    std::source_location created{};
 };
 
 /// A queued callback. Dropping the handle does not cancel it.
@@ -121,7 +134,8 @@ class handle {
     handle& operator=(handle&& other) noexcept;
     ~handle();
 
-    /// Prevents the callback from running and destroys it at once (rules 6, 7). Harmless after it ran.
+    /// Prevents the callback from running and destroys it at once (rules 6, 7). Harmless after it
+    /// ran.
     void cancel() noexcept;
     /// True after `cancel`, unless the callback had run before (rule 8).
     bool cancelled() const noexcept;
@@ -140,16 +154,18 @@ class timer_handle : public handle {
 
 /// Runs the callbacks, timers, tasks and completions of one thread.
 ///
-/// One turn: staged writes and new operations go to the kernel in one call, which also waits when nothing is ready; then
-/// run, in this order, the callbacks that were queued before, the completions that came, and the timers that are due.
-/// What they schedule runs in the next turn (rules 1-5).
+/// One turn: staged writes and new operations go to the kernel in one call, which also waits when
+/// nothing is ready; then run, in this order, the callbacks that were queued before, the
+/// completions that came, and the timers that are due. What they schedule runs in the next turn
+/// (rules 1-5).
 ///
-/// Errors    the constructor throws `std::system_error` when no engine can be had; its text names the cause and the
-///           remedy. Scheduling on a closed loop throws `std::system_error` with `errc::loop_closed`.
-/// Lifetime  not movable. Everything made on a loop must be gone, or closed, before it is destroyed; what is not is
-///           cancelled, waited for and reported.
-/// Threads   one loop for each thread: the thread that runs it first is the one to use and to close it. Other threads use
-///           `get_handle()`.
+/// Errors    the constructor throws `std::system_error` when no engine can be had; its text names
+///           the cause and the remedy. Scheduling on a closed loop throws `std::system_error` with
+///           `errc::loop_closed`.
+/// Lifetime  not movable. Everything made on a loop must be gone, or closed, before it is
+///           destroyed; what is not is cancelled, waited for and reported.
+/// Threads   one loop for each thread: the thread that runs it first is the one to use and to close
+///           it. Other threads use `get_handle()`.
 class loop {
   public:
     explicit loop(loop_options options = {});
@@ -163,15 +179,15 @@ class loop {
     static loop* try_current() noexcept;
 
     /// Runs `what` in the next turn, after everything queued before (rules 1-3).
-    handle call_soon(callback what,
-                     std::source_location created = std::source_location::current());
+    handle call_soon(callback what, std::source_location created = std::source_location::current());
     /// Runs `what` once `delay` has passed. A negative delay means the next turn (rule 36).
     template <class Rep, class Period>
     timer_handle call_later(std::chrono::duration<Rep, Period> delay, callback what,
                             std::source_location created = std::source_location::current()) {
         return call_at(deadline_after(delay), std::move(what), created);
     }
-    /// Runs `what` at `when` or soon after, never before (rule 32). Equal deadlines fire in order of the calls.
+    /// Runs `what` at `when` or soon after, never before (rule 32). Equal deadlines fire in order
+    /// of the calls.
     timer_handle call_at(clock::time_point when, callback what,
                          std::source_location created = std::source_location::current());
     /// Now, on the clock of the timers. Never cached (rule 39).
@@ -182,19 +198,22 @@ class loop {
 
     /// Runs until `main` is done and returns what it gave.
     ///
-    /// Errors  `errc::stopped_early` when `stop` came first, and `main` goes on in the next run (rule 14);
-    ///         `errc::loop_running` inside a running loop (rule 19). An exception of `main` is rethrown.
+    /// Errors  `errc::stopped_early` when `stop` came first, and `main` goes on in the next run
+    ///         (rule 14); `errc::loop_running` inside a running loop (rule 19). An exception of
+    ///         `main` is rethrown.
     template <class T>
     result<T> run_until_complete(task<T> main);
-    /// The same for a task that was started with `spawn`, which may be one of this loop only (rule 15).
+    /// The same for a task that was started with `spawn`, which may be one of this loop only (rule
+    /// 15).
     template <class T>
     result<T> run_until_complete(const task_handle<T>& main);
     /// Runs until `stop`. Throws `std::system_error` (`errc::loop_running`, `errc::loop_closed`).
     void run_forever();
     /// Ends the run after the current turn; what was queued stays for the next run (rules 11, 12).
     void stop() noexcept;
-    /// Cancels every task, aborts every transport, waits until the kernel holds nothing of ours, frees what is left and
-    /// reports it. Queued callbacks and timers are dropped unrun. Idempotent (rules 20-22).
+    /// Cancels every task, aborts every transport, waits until the kernel holds nothing of ours,
+    /// frees what is left and reports it. Queued callbacks and timers are dropped unrun. Idempotent
+    /// (rules 20-22).
     ///
     /// Errors  throws `std::system_error` (`errc::loop_running`) on a running loop.
     void close();
@@ -206,14 +225,17 @@ class loop {
     /// What other threads may use: `post` and `stop`.
     loop_handle get_handle() const noexcept;
 
-    /// Receives events nobody awaits. Default, also restored by an empty handler: one line on stderr (rules 71-74).
+    /// Receives events nobody awaits. Default, also restored by an empty handler: one line on
+    /// stderr (rules 71-74).
     void set_exception_handler(function<void(loop&, const failure_report&)> handler);
-    /// Gives `report` to the handler; a handler that throws falls back to the default one (rule 73).
+    /// Gives `report` to the handler; a handler that throws falls back to the default one (rule
+    /// 73).
     void call_exception_handler(const failure_report& report) noexcept;
     /// Prints `report` on stderr.
     void default_exception_handler(const failure_report& report) noexcept;
 
-    /// Debug mode: reports callbacks slower than `slow_callback_duration` and checks threads (rules 51, 77-79).
+    /// Debug mode: reports callbacks slower than `slow_callback_duration` and checks threads (rules
+    /// 51, 77-79).
     void set_debug(bool enabled) noexcept;
     bool get_debug() const noexcept;
     /// Callbacks that run longer are reported in debug mode.
@@ -226,10 +248,12 @@ class loop {
     /// The engine and the kernel features it uses, as one line for logs.
     std::string engine_report() const;
 
-    /// For the library's own layers and for makers of transports: hooks into the turn. See docs/architecture.md.
+    /// For the library's own layers and for makers of transports: hooks into the turn. See
+    /// docs/architecture.md.
     detail::loop_state& state() noexcept { return *state_; }
 
   private:
+    result<> may_run() const;
     result<> run_core(detail::task_core& main);
     std::unique_ptr<detail::loop_state> state_;
 };
@@ -242,9 +266,10 @@ clock::time_point loop::deadline_after(std::chrono::duration<Rep, Period> delay)
         return clock::time_point::max();
     }
     if (std::chrono::duration<double>(delay).count() < 0) {
-        const auto bounded = std::chrono::duration<double>(delay) < std::chrono::duration<double>(-1e9)
-                                 ? std::chrono::duration<double>(-1e9)
-                                 : std::chrono::duration<double>(delay);
+        const auto bounded =
+            std::chrono::duration<double>(delay) < std::chrono::duration<double>(-1e9)
+                ? std::chrono::duration<double>(-1e9)
+                : std::chrono::duration<double>(delay);
         return now + std::chrono::duration_cast<clock::duration>(bounded);
     }
     return now + std::chrono::ceil<clock::duration>(delay);

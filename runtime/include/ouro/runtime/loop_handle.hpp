@@ -20,7 +20,8 @@ class loop_handle {
     loop_handle() noexcept = default;
     explicit loop_handle(std::shared_ptr<detail::mailbox> box) noexcept;
 
-    /// Runs `what` on the loop's thread, after what it has queued so far, and wakes it if it sleeps (rules 48, 49).
+    /// Runs `what` on the loop's thread, after what it has queued so far, and wakes it if it sleeps
+    /// (rules 48, 49).
     ///
     /// Result  false when the loop is closed; `what` is then destroyed here.
     /// Cost    one lock, and one system call when the loop sleeps.
@@ -29,7 +30,8 @@ class loop_handle {
     bool stop() const noexcept;
 
   private:
-    std::shared_ptr<detail::mailbox> box_;  // shared: a late post must find out that the loop is gone
+    std::shared_ptr<detail::mailbox>
+        box_;  // shared: a late post must find out that the loop is gone
 };
 
 }  // namespace ouro

@@ -11,10 +11,13 @@ namespace ouro {
 /// One operation handed to an engine through the door (`io.hpp`).
 ///
 /// Contract, the same on every engine:
-/// - a started op ends exactly once: one completion without `op_flags::more`; multishot ops may have many before it;
+/// - a started op ends exactly once: one completion without `op_flags::more`; multishot ops may
+///   have many before it;
 /// - the op and its memory belong to the engine until that terminal completion has run;
-/// - data wins: an op that did something reports it, even when it was cancelled; `-ECANCELED` means nothing happened;
-/// - `complete` is called by the loop's run phase only, never from inside a call that started or cancelled it.
+/// - data wins: an op that did something reports it, even when it was cancelled; `-ECANCELED` means
+///   nothing happened;
+/// - `complete` is called by the loop's run phase only, never from inside a call that started or
+///   cancelled it.
 struct op {
     using completion = void (*)(op&) noexcept;
 
@@ -35,9 +38,10 @@ struct op {
 
 /// What accompanies a completion.
 namespace op_flags {
-inline constexpr std::uint16_t more = 1;      ///< further completions of this op follow
-inline constexpr std::uint16_t lent = 2;      ///< `data` points into the engine's ring
-inline constexpr std::uint16_t drained = 4;   ///< a receive that left nothing behind: the next one starts by waiting
+inline constexpr std::uint16_t more = 1;  ///< further completions of this op follow
+inline constexpr std::uint16_t lent = 2;  ///< `data` points into the engine's ring
+inline constexpr std::uint16_t drained =
+    4;  ///< a receive that left nothing behind: the next one starts by waiting
 }  // namespace op_flags
 
 }  // namespace ouro

@@ -11,7 +11,8 @@ namespace ouro {
 
 /// A `T`, or the `error` that prevented it. Every call that the world can refuse returns one.
 ///
-/// `co_await` of a result inside a `task` yields the value, and on error ends the task with that error.
+/// `co_await` of a result inside a `task` yields the value, and on error ends the task with that
+/// error.
 template <class T = void>
 class [[nodiscard]] result : public tl::expected<T, error> {
     using base = tl::expected<T, error>;

@@ -52,7 +52,7 @@ class task_core : public task_runner, public list_link {
     void destroy_frames() noexcept;
     static task_core* current() noexcept;
     /// A cancellation came too late for the wait it was meant for: it is due at the next one.
-    void defer_cancel() noexcept { must_cancel_ = true; }
+    void defer_cancel() noexcept { must_cancel_ = cancel_requests_ != 0; }
 
   protected:
     task_core(loop& home, promise_base& root, std::source_location created) noexcept;
@@ -67,6 +67,8 @@ class task_core : public task_runner, public list_link {
     friend struct loop_state;
     void step() noexcept;
     void take_down() noexcept;
+    bool failed_unseen() const noexcept;
+    void report_unseen() noexcept;
     void finish() noexcept;
     static void run_ready(ready_node& node) noexcept;
     void schedule(wait_point* waking) noexcept;
@@ -76,22 +78,22 @@ class task_core : public task_runner, public list_link {
         task_core* owner = nullptr;
     };
     loop* home_;
-    promise_base* root_;                // null once the frames are gone
-    wait_point* leaf_ = nullptr;        // what it waits on, if it waits
-    wait_point* waking_ = nullptr;      // the wait that has ended, while the task is in the ready queue
+    promise_base* root_;            // null once the frames are gone
+    wait_point* leaf_ = nullptr;    // what it waits on, if it waits
+    wait_point* waking_ = nullptr;  // the wait that has ended, while the task is in the ready queue
     resume_node resume_;
     list<done_hook> hooks_;
-    std::string name_;                  // empty: "task-<id>"
+    std::string name_;  // empty: "task-<id>"
     std::uint64_t id_;
     std::source_location created_;
-    error why_;                         // state failed
-    std::exception_ptr thrown_;         // state threw
-    unsigned references_ = 1;           // the loop's own, while it is not done
+    error why_;                  // state failed
+    std::exception_ptr thrown_;  // state threw
+    unsigned references_ = 1;    // the loop's own, while it is not done
     unsigned cancel_requests_ = 0;
     cancel_cause cause_ = cancel_cause::none;
-    bool must_cancel_ = false;          // a cancellation is due at the next await
+    bool must_cancel_ = false;  // a cancellation is due at the next await
     bool started_ = false;
-    bool seen_ = false;                 // somebody looked at the failure
+    bool seen_ = false;  // somebody looked at the failure
     outcome state_ = outcome::pending;
 };
 
@@ -165,7 +167,8 @@ class [[nodiscard]] join_awaiter : public join_wait {
                        std::source_location where = std::source_location::current()) noexcept {
         if (suspend(waiting, where)) start();
     }
-    bool await_ready() const noexcept {  // a failure must go through the suspension to end the waiting task
+    bool await_ready()
+        const noexcept {  // a failure must go through the suspension to end the waiting task
         return target_->done() && target_->state() == outcome::value;
     }
     T await_resume() {
@@ -216,18 +219,23 @@ task<spawned_value<F, Args...>> call_with_copies(F body, Args... arguments) {
 
 }  // namespace detail
 
-/// A reference to a spawned task. The loop owns the task; dropping the handle changes nothing about it (rule 121 cannot
-/// happen here). An error that nobody awaited goes to the exception handler when the last handle is gone.
+/// A reference to a spawned task. The loop owns the task; dropping the handle changes nothing about
+/// it (rule 121 cannot happen here). An error that nobody awaited goes to the exception handler
+/// when the last handle is gone.
 ///
-/// Result    `co_await handle` yields what the task returned; `as_result(handle.join())` its `result`.
-/// Cancel    a cancelled waiter cancels the task it waits for and goes on waiting until that ended (rule 110).
+/// Result    `co_await handle` yields what the task returned; `as_result(handle.join())` its
+///           `result`.
+/// Cancel    a cancelled waiter cancels the task it waits for and goes on waiting until that ended
+///           (rule 110).
 /// Threads   the loop's thread.
 template <class T = void>
 class task_handle {
   public:
     using value_type = T;
     task_handle() noexcept = default;
-    explicit task_handle(detail::task_state<T>* state) noexcept : state_(state) { state_->retain(); }
+    explicit task_handle(detail::task_state<T>* state) noexcept : state_(state) {
+        state_->retain();
+    }
     task_handle(const task_handle& other) noexcept : state_(other.state_) {
         if (state_) state_->retain();
     }
@@ -246,25 +254,31 @@ class task_handle {
     bool done() const noexcept { return state_->done(); }
     /// True when it ended with the cancellation error (rule 100).
     bool cancelled() const noexcept { return state_->cancelled(); }
-    /// Asks it to end: the error `errc::cancelled` appears at its next await. False when it is done (rules 101, 102).
+    /// Asks it to end: the error `errc::cancelled` appears at its next await. False when it is done
+    /// (rules 101, 102).
     bool cancel(cancel_cause cause = cancel_cause::user) noexcept { return state_->cancel(cause); }
     /// Cancellations asked for and not taken back (rule 113).
     unsigned cancelling() const noexcept { return state_->cancelling(); }
-    /// Takes one request back; at zero a cancellation that was not delivered yet is dropped (rule 114).
+    /// Takes one request back; at zero a cancellation that was not delivered yet is dropped (rule
+    /// 114).
     unsigned uncancel() noexcept { return state_->uncancel(); }
     /// Its name, given or "task-<number>".
     std::string name() const { return state_->name(); }
     /// Renames it.
     void set_name(std::string name) { state_->set_name(std::move(name)); }
-    /// The error it ended with; false when it returned a value. The task must be done. Counts as seen (rule 92).
+    /// The error it ended with; false when it returned a value. The task must be done. Counts as
+    /// seen (rule 92).
     error failure() const noexcept {
         OURO_ASSERT(done(), "the failure of a task that is still running was asked for");
-        return state_->state() == detail::outcome::threw ? error::from_exception(state_->thrown_seen())
-                                                         : state_->failure_seen();
+        return state_->state() == detail::outcome::threw
+                   ? error::from_exception(state_->thrown_seen())
+                   : state_->failure_seen();
     }
 
     /// The await as an object, for `as_result`.
-    detail::join_awaiter<T> join() const& noexcept { return detail::join_awaiter<T>(*state_, false); }
+    detail::join_awaiter<T> join() const& noexcept {
+        return detail::join_awaiter<T>(*state_, false);
+    }
     detail::join_awaiter<T> join() && noexcept { return detail::join_awaiter<T>(*state_, true); }
     auto operator co_await() const& noexcept { return join(); }
     auto operator co_await() && noexcept { return std::move(*this).join(); }
@@ -276,8 +290,10 @@ class task_handle {
 
 /// Starts `body` beside the caller, on `home`: its first step runs in the next turn (rule 98).
 ///
-/// Lifetime  what `body` refers to must outlive it; the form with a callable copies the callable and its arguments.
-/// Errors    throws `std::system_error` (`errc::loop_closed`); `body` is then destroyed unrun (rule 24).
+/// Lifetime  what `body` refers to must outlive it; the form with a callable copies the callable
+///           and its arguments.
+/// Errors    throws `std::system_error` (`errc::loop_closed`); `body` is then destroyed unrun (rule
+///           24).
 /// Cost      one pooled block beside the frame.
 template <class T>
 task_handle<T> spawn(loop& home, task<T> body,
@@ -287,17 +303,23 @@ task_handle<T> spawn(loop& home, task<T> body,
 }
 /// Starts `body` beside the caller, on the running loop.
 template <class T>
-task_handle<T> spawn(task<T> body,
-                     std::source_location created = std::source_location::current()) {
+task_handle<T> spawn(task<T> body, std::source_location created = std::source_location::current()) {
     return spawn(loop::current(), std::move(body), created);
 }
-/// Starts `body(arguments...)` on the running loop; the callable and the arguments are copied and live as long as it runs.
+/// Starts `body()` on the running loop; the callable is copied and lives as long as it runs.
+template <class F>
+    requires std::is_invocable_v<std::decay_t<F>&>
+auto spawn(F&& body, std::source_location created = std::source_location::current()) {
+    return spawn(loop::current(), detail::call_with_copies<std::decay_t<F>>(std::forward<F>(body)),
+                 created);
+}
+/// Starts `body(arguments...)` on the running loop; the callable and the arguments are copied and
+/// live as long as it runs.
 template <class F, class... Args>
-    requires std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>...>
+    requires(sizeof...(Args) > 0 && std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>...>)
 auto spawn(F&& body, Args&&... arguments) {
-    return spawn(loop::current(),
-                 detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
-                     std::forward<F>(body), std::forward<Args>(arguments)...));
+    return spawn(loop::current(), detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
+                                      std::forward<F>(body), std::forward<Args>(arguments)...));
 }
 
 namespace detail {
@@ -352,6 +374,7 @@ inline detail::yield_awaitable yield() noexcept { return {}; }
 
 template <class T>
 result<T> loop::run_until_complete(task<T> main) {
+    if (auto allowed = may_run(); !allowed) return result<T>(std::move(allowed.error()));
     return run_until_complete(spawn(*this, std::move(main)));
 }
 template <class T>
@@ -362,6 +385,8 @@ result<T> loop::run_until_complete(const task_handle<T>& main) {
     if (state.state() == detail::outcome::failed) return result<T>(state.failure_seen());
     if constexpr (std::is_void_v<T>) {
         return {};
+    } else if constexpr (std::copy_constructible<T>) {
+        return state.value();  // others may ask for it as well
     } else {
         return std::move(state.value());
     }
@@ -374,17 +399,19 @@ std::unique_ptr<loop> make_main_loop();
 void report_main_failure(const error& why) noexcept;
 }  // namespace detail
 
-/// Runs `body(arguments...)` as the main task of a new loop, then cancels what is left, waits for it and closes the loop.
+/// Runs `body(arguments...)` as the main task of a new loop, then cancels what is left, waits for
+/// it and closes the loop.
 ///
-/// Result  an exit code: what a `task<int>` returned, 0 for other tasks; 1 when it failed or no loop could be made, after
-///         a line on stderr that says why. An exception of `body` leaves `run` once the loop is closed.
+/// Result  an exit code: what a `task<int>` returned, 0 for other tasks; 1 when it failed or no
+///         loop could be made, after a line on stderr that says why. An exception of `body` leaves
+///         `run` once the loop is closed.
 template <class F, class... Args>
 int run(F&& body, Args&&... arguments) {
     using value = detail::spawned_value<std::decay_t<F>, std::decay_t<Args>...>;
     const auto home = detail::make_main_loop();
     if (!home) return 1;
-    auto outcome = home->run_until_complete(
-        detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
+    auto outcome =
+        home->run_until_complete(detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
             std::forward<F>(body), std::forward<Args>(arguments)...));
     home->close();
     if (!outcome) {

@@ -23,7 +23,8 @@ struct promise_base;
 
 enum class outcome : unsigned char { pending, value, failed, threw };
 
-/// The part of a spawned task that frames touch: which of them runs next, or whose await has failed.
+/// The part of a spawned task that frames touch: which of them runs next, or whose await has
+/// failed.
 struct task_runner {
     std::coroutine_handle<> next_frame;  // what the loop resumes next
     promise_base* failing = nullptr;
@@ -31,18 +32,20 @@ struct task_runner {
     bool finished = false;  // the root frame has ended
 };
 
-/// What the loop must know about a frame: who waits for it, where it waits itself, and how it ended.
+/// What the loop must know about a frame: who waits for it, where it waits itself, and how it
+/// ended.
 ///
-/// Frames never resume each other: they name the next one in their task and return to the loop, so that a chain of any
-/// length runs in constant stack.
+/// Frames never resume each other: they name the next one in their task and return to the loop, so
+/// that a chain of any length runs in constant stack.
 struct promise_base {
     std::coroutine_handle<> self;
-    promise_base* parent = nullptr;           // the frame that awaits this one; null at the root
-    task_runner* owner = nullptr;             // the spawned task all frames of the chain belong to
-    std::coroutine_handle<>* slot = nullptr;  // the awaiter's handle, cleared when the loop takes this frame down
-    std::source_location where{};             // the await at which this frame waits
+    promise_base* parent = nullptr;  // the frame that awaits this one; null at the root
+    task_runner* owner = nullptr;    // the spawned task all frames of the chain belong to
+    std::coroutine_handle<>* slot =
+        nullptr;  // the awaiter's handle, cleared when the loop takes this frame down
+    std::source_location where{};  // the await at which this frame waits
     outcome state = outcome::pending;
-    bool parent_catches = false;              // the parent asked for the result instead of the value
+    bool parent_catches = false;  // the parent asked for the result instead of the value
     union {
         error failure;              // state == failed
         std::exception_ptr thrown;  // state == threw
@@ -88,7 +91,8 @@ struct promise_base {
 template <class Promise>
 concept native_promise = std::derived_from<Promise, promise_base>;
 
-/// Makes `frame` end with `why` once its suspension is complete: the loop takes it down, not the frame itself.
+/// Makes `frame` end with `why` once its suspension is complete: the loop takes it down, not the
+/// frame itself.
 inline void fail_frame(promise_base& frame, error why) noexcept {
     frame.owner->failing = &frame;
     frame.owner->failure = std::move(why);
@@ -145,16 +149,20 @@ struct promise<void> : promise_base {
 
 }  // namespace detail
 
-/// A coroutine that has not started: awaiting it runs it inside the awaiting task and yields its value.
+/// A coroutine that has not started: awaiting it runs it inside the awaiting task and yields its
+/// value.
 ///
-/// Inside a task, `co_await` of anything of this library yields the plain value. When the awaited thing failed, the task
-/// ends there and then with that error: its locals are destroyed and nothing is thrown. `as_result` asks for the error
-/// instead. A C++ exception thrown by the awaited coroutine is rethrown at the `co_await`.
+/// Inside a task, `co_await` of anything of this library yields the plain value. When the awaited
+/// thing failed, the task ends there and then with that error: its locals are destroyed and nothing
+/// is thrown. `as_result` asks for the error instead. A C++ exception thrown by the awaited
+/// coroutine is rethrown at the `co_await`.
 ///
 /// Result    what the coroutine returned with `co_return`: a `T`, a `result<T>` or an `error`.
-/// Cancel    cancelling the spawned task at the root of the chain cancels what the innermost frame waits for.
-/// Lifetime  move-only, awaited at most once. Arguments taken by reference must outlive it, which those of
-///           `co_await f(argument)` do. Destroying a task that was never awaited runs none of its body.
+/// Cancel    cancelling the spawned task at the root of the chain cancels what the innermost frame
+///           waits for.
+/// Lifetime  move-only, awaited at most once. Arguments taken by reference must outlive it, which
+///           those of `co_await f(argument)` do. Destroying a task that was never awaited runs none
+///           of its body.
 /// Threads   runs on the loop of the task that awaits it.
 /// Cost      one pooled frame; no allocation in steady state.
 template <class T = void>
@@ -181,7 +189,9 @@ class [[nodiscard]] task {
     class awaiter;
     awaiter<false> operator co_await() && noexcept { return awaiter<false>(release()); }
     /// Gives up the coroutine to the caller, which must see to its end.
-    std::coroutine_handle<promise_type> release() noexcept { return std::exchange(frame_, nullptr); }
+    std::coroutine_handle<promise_type> release() noexcept {
+        return std::exchange(frame_, nullptr);
+    }
 
   private:
     friend promise_type;
@@ -189,7 +199,8 @@ class [[nodiscard]] task {
     std::coroutine_handle<promise_type> frame_;
 };
 
-/// Owns the awaited frame for the time of the await, so that the loop can take it down from the inside out.
+/// Owns the awaited frame for the time of the await, so that the loop can take it down from the
+/// inside out.
 template <class T>
 template <bool Catch>
 class [[nodiscard]] task<T>::awaiter {
@@ -274,7 +285,8 @@ class [[nodiscard]] result_awaiter {
 };
 }  // namespace detail
 
-/// Awaits `inner` and yields its `result<T>`, so that an error can be looked at instead of ending the task.
+/// Awaits `inner` and yields its `result<T>`, so that an error can be looked at instead of ending
+/// the task.
 template <class T>
 detail::caught_task<T> as_result(task<T> inner) noexcept {
     return {std::move(inner)};

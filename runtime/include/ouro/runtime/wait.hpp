@@ -1,4 +1,5 @@
-// What an innermost `co_await` is made of: the record that connects a waiting frame with whatever completes it.
+// What an innermost `co_await` is made of: the record that connects a waiting frame with whatever
+// completes it.
 #pragma once
 
 #include <cerrno>
@@ -22,16 +23,18 @@ class wait_point;
 
 /// What all waits of one kind share.
 struct wait_kind {
-    const char* name;                                           // "recv", "sleep", for reports
-    void (*cancel)(wait_point&, cancel_cause cause) noexcept;  // asks for the end; it comes as a completion
+    const char* name;  // "recv", "sleep", for reports
+    void (*cancel)(wait_point&,
+                   cancel_cause cause) noexcept;  // asks for the end; it comes as a completion
 };
 
 /// One waiting frame, at the innermost end of its task.
 ///
-/// Whoever owns the awaited thing calls one of the four ends below, exactly once. `complete` and `fail` resume the frame
-/// there and then and are for the loop's run phase (completions, timers); `wake` and `wake_failed` may be called from
-/// anywhere on the loop's thread and resume it through the ready queue. A coroutine type that is not `task` may wait too;
-/// it then sees a failure as `std::system_error`.
+/// Whoever owns the awaited thing calls one of the four ends below, exactly once. `complete` and
+/// `fail` resume the frame there and then and are for the loop's run phase (completions, timers);
+/// `wake` and `wake_failed` may be called from anywhere on the loop's thread and resume it through
+/// the ready queue. A coroutine type that is not `task` may wait too; it then sees a failure as
+/// `std::system_error`.
 class wait_point {
   public:
     explicit wait_point(const wait_kind& kind) noexcept : kind_(&kind) {}
@@ -59,10 +62,11 @@ class wait_point {
   protected:
     ~wait_point() = default;
 
-    /// Suspends `waiting` here. False when a cancellation is due at this very await: it is on its way already and nothing
-    /// may be started.
+    /// Suspends `waiting` here. False when a cancellation is due at this very await: it is on its
+    /// way already and nothing may be started.
     template <class Promise>
-    bool suspend(std::coroutine_handle<Promise> waiting, const std::source_location& where) noexcept {
+    bool suspend(std::coroutine_handle<Promise> waiting,
+                 const std::source_location& where) noexcept {
         if constexpr (native_promise<Promise>) {
             waiting.promise().where = where;
             return suspend_frame(waiting.promise());
@@ -85,8 +89,8 @@ class wait_point {
     bool catches_ = false;
 };
 
-/// Gives an innermost awaitable its `await_*` trio. `Derived` has `void start(loop&)`, called once suspended, and
-/// `Value value()`, called on success.
+/// Gives an innermost awaitable its `await_*` trio. `Derived` has `void start(loop&)`, called once
+/// suspended, and `Value value()`, called on success.
 template <class Derived, class Value>
 class [[nodiscard]] awaitable : public wait_point {
   public:
@@ -139,19 +143,22 @@ class [[nodiscard]] caught_leaf {
 
 }  // namespace detail
 
-/// Awaits `leaf` and yields its `result`, so that an error can be looked at instead of ending the task.
+/// Awaits `leaf` and yields its `result`, so that an error can be looked at instead of ending the
+/// task.
 ///
-/// Lifetime  `leaf` lives until the end of the full expression, as in `co_await as_result(sock.recv(buf))`.
+/// Lifetime  `leaf` lives until the end of the full expression, as in `co_await
+///           as_result(sock.recv(buf))`.
 template <detail::leaf_awaitable Leaf>
 detail::caught_leaf<Leaf> as_result(Leaf&& leaf) noexcept {
-    static_assert(!std::is_lvalue_reference_v<Leaf>, "an awaitable is used once: pass it as an rvalue");
+    static_assert(!std::is_lvalue_reference_v<Leaf>,
+                  "an awaitable is used once: pass it as an rvalue");
     return detail::caught_leaf<Leaf>(leaf);
 }
 
 namespace detail {
 
-/// An awaitable around one kernel operation. `Derived` has `void submit(loop&, op&)`, `Value value()` and, for the text
-/// of an error, `std::string doing() const`.
+/// An awaitable around one kernel operation. `Derived` has `void submit(loop&, op&)`, `Value
+/// value()` and, for the text of an error, `std::string doing() const`.
 template <class Derived, class Value>
 class [[nodiscard]] op_awaitable : public awaitable<Derived, Value> {
   public:
@@ -176,7 +183,8 @@ class [[nodiscard]] op_awaitable : public awaitable<Derived, Value> {
     loop* loop_;
 };
 
-/// A cancellation lost the race against the completion of `wait`: it is due at the task's next await.
+/// A cancellation lost the race against the completion of `wait`: it is due at the task's next
+/// await.
 void defer_cancel(const wait_point& wait, cancel_cause cause) noexcept;
 /// Asks the engine to end `target`.
 void cancel_op_of(loop& home, op& target) noexcept;

@@ -6,7 +6,8 @@
 
 namespace ouro::detail {
 
-/// FIFO of waiting frames; they are woken through the ready queue. A cancelled one leaves without touching the others.
+/// FIFO of waiting frames; they are woken through the ready queue. A cancelled one leaves without
+/// touching the others.
 class waiter_list {
   public:
     /// The await: ends when the list is woken.

@@ -18,8 +18,8 @@ struct stream {
 
 /// How a stream is opened.
 struct stream_options {
-    connect_options connect{};                                ///< how the connection is made
-    std::size_t limit_bytes = default_stream_limit_bytes;     ///< of the reader
+    connect_options connect{};                             ///< how the connection is made
+    std::size_t limit_bytes = default_stream_limit_bytes;  ///< of the reader
 };
 
 /// Connects to `host`:`port`. Errors and cancellation as `create_connection`.

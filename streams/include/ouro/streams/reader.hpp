@@ -13,7 +13,8 @@
 
 namespace ouro {
 
-/// How many bytes a reader buffers before it stops the peer, and the longest line it accepts (asyncio's default).
+/// How many bytes a reader buffers before it stops the peer, and the longest line it accepts
+/// (asyncio's default).
 inline constexpr std::size_t default_stream_limit_bytes = 64 * 1024;
 
 namespace detail {
@@ -24,8 +25,8 @@ class stream_core;
 struct read_request {
     enum class kind : unsigned char { some, exactly, until, all };
     kind what = kind::some;
-    bool line = false;                 // `until`, with the leniency of readline
-    std::size_t count = 0;             // most bytes, or exactly so many
+    bool line = false;      // `until`, with the leniency of readline
+    std::size_t count = 0;  // most bytes, or exactly so many
     // Of `until`: one separator, or several. Views: the caller's text outlives the await.
     std::string_view separator{};
     std::span<const std::string_view> separators{};
@@ -46,11 +47,12 @@ class [[nodiscard]] read_wait_base : public wait_point {
 
   private:
     friend class stream_core;
-    stream_core* core_;
+    stream_core* core_;  // null once the stream is gone
     read_request request_;
     std::size_t searched_ = 0;  // bytes known to hold no separator
     bool must_wait_ = false;    // nothing to have when it was looked at
     bool woken_ = false;        // on its way to take the data
+    bool claims_ = false;       // it is the one read that waits
 };
 
 template <class Value>
@@ -74,14 +76,17 @@ class [[nodiscard]] read_wait : public read_wait_base {
 
   private:
     Value value() noexcept {
-        if constexpr (std::is_same_v<Value, bytes>) return take();
-        else return as_text(take());
+        if constexpr (std::is_same_v<Value, bytes>)
+            return take();
+        else
+            return as_text(take());
     }
 };
 
 }  // namespace detail
 
-/// Reads from a stream. What it returns are views into its buffer: no byte is copied after the kernel placed it.
+/// Reads from a stream. What it returns are views into its buffer: no byte is copied after the
+/// kernel placed it, except unread ones that have to make room.
 ///
 /// Every read
 /// Errors    the error that ended the connection, also while data is still buffered (rule 617);
@@ -103,8 +108,9 @@ class stream_reader {
 
     /// Whatever is there, at least one byte; empty at end of stream only.
     detail::read_wait<bytes> read_some() noexcept;
-    /// Up to `most` bytes as soon as there is one; 0 returns at once; negative, the default, collects everything until
-    /// end of stream, however much that is (rules 596-599). Empty at end of stream.
+    /// Up to `most` bytes as soon as there is one; 0 returns at once; negative, the default,
+    /// collects everything until end of stream, however much that is (rules 596-599). Empty at end
+    /// of stream.
     detail::read_wait<bytes> read(std::ptrdiff_t most = -1) noexcept;
     /// Exactly `count` bytes (rules 600-602).
     ///
@@ -112,13 +118,14 @@ class stream_reader {
     detail::read_wait<bytes> readexactly(std::size_t count) noexcept;
     /// Everything up to and including `separator` (rules 603-612).
     ///
-    /// Errors  `errc::incomplete_read` at end of stream, with all there was; `errc::limit_overrun` when no separator
-    ///         starts within the limit, with the bytes to skip (`error::count`), and the data is kept;
-    ///         `errc::value_error` for an empty separator.
+    /// Errors  `errc::incomplete_read` at end of stream, with all there was; `errc::limit_overrun`
+    ///         when no separator starts within the limit, with the bytes to skip (`error::count`),
+    ///         and the data is kept; `errc::value_error` for an empty separator.
     /// Lifetime  the separator must live until the await resumes.
     detail::read_wait<std::string_view> readuntil(std::string_view separator = "\n");
     /// The same with several separators: the match that ends first wins (rule 606).
-    detail::read_wait<std::string_view> readuntil(std::initializer_list<std::string_view> separators);
+    detail::read_wait<std::string_view>
+    readuntil(std::initializer_list<std::string_view> separators);
     /// One line with its newline; what is left at end of stream, empty when nothing is (rule 613).
     ///
     /// Errors  `errc::value_error` for a line over the limit, which is then skipped (rule 614).

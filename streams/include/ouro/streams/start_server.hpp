@@ -33,7 +33,8 @@ task<> call_plain(Handler& handler, stream_reader reader, stream_writer writer) 
 template <class Handler>
 protocol_factory stream_factory(Handler handler, std::size_t limit_bytes) {
     if constexpr (std::is_void_v<std::invoke_result_t<Handler&, stream_reader, stream_writer>>) {
-        auto plain = [handler = std::move(handler)](stream_reader reader, stream_writer writer) mutable {
+        auto plain = [handler = std::move(handler)](stream_reader reader,
+                                                    stream_writer writer) mutable {
             return call_plain(handler, std::move(reader), std::move(writer));
         };
         return serving_streams(std::make_shared<stream_handler>(std::move(plain)), limit_bytes);
@@ -49,8 +50,9 @@ concept stream_server_handler = std::invocable<Handler&, stream_reader, stream_w
 
 /// Listens on `host`:`port` and runs `handler(reader, writer)` as a task for every client.
 ///
-/// An error that leaves the handler goes to the loop's exception handler and closes that connection; other clients go on
-/// (rule 645). The connection is closed when the handler lets go of its writer.
+/// An error that leaves the handler goes to the loop's exception handler and closes that
+/// connection; other clients go on (rule 645). The connection is closed when the handler lets go of
+/// its writer.
 template <stream_server_handler Handler>
 task<server> start_server(Handler handler, std::string host, std::uint16_t port,
                           stream_server_options options = {}) {

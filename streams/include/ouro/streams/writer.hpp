@@ -71,9 +71,11 @@ class stream_writer {
     /// True when `write_eof` works here.
     bool can_write_eof() const noexcept;
 
-    /// Waits until it makes sense to write on: at once unless more than the high watermark is queued (rule 627).
+    /// Waits until it makes sense to write on: at once unless more than the high watermark is
+    /// queued (rule 627).
     ///
-    /// Errors  what ended the connection; connection_reset after the connection is lost (rules 630-634).
+    /// Errors  what ended the connection; connection_reset after the connection is lost (rules
+    ///         630-634).
     /// Cancel  leaves this wait; other drains go on (rule 629).
     detail::drain_wait drain() noexcept;
     /// Sends what is queued, then ends the connection. Idempotent.

@@ -1,0 +1,190 @@
+// How a stream transport writes: small writes are staged and leave together, large ones are offered
+// at once, one send is under way at a time.
+#include "stream_transport.hpp"
+
+#include <cerrno>
+
+#include <ouro/runtime/io.hpp>
+
+namespace ouro::detail {
+namespace {
+
+// A write of this size to an idle transport goes to the socket at once: the call costs less than
+// the copy it saves.
+constexpr std::size_t direct_write_bytes = 16 * 1024;
+// Sends up to this size need no completion when nobody waits for their end.
+constexpr std::size_t fast_send_bytes = 16 * 1024;
+// Pieces of one vectored send; far below the system's limit of 1024 (rule 336).
+constexpr std::size_t most_pieces = 64;
+// How many dropped writes go unremarked (rule 339).
+constexpr std::uint32_t quiet_drops = 5;
+
+}  // namespace
+
+std::error_code stream_transport::write(bytes data) {
+    if (eof_wanted_) return make_error_code(errc::write_after_eof);
+    if (data.empty() || (closing_ && drop_write())) return {};
+    if (data.size() >= direct_write_bytes && queue_.empty() && !transmit_op::in_flight) {
+        data = data.subspan(write_directly(data));
+        if (data.empty() || ending_) return {};
+    }
+    queue_.append(data);
+    queued();
+    return {};
+}
+
+/// Offers a large write to the socket before any of it is copied; returns the bytes taken.
+std::size_t stream_transport::write_directly(bytes data) noexcept {
+    auto taken = io::try_send(*home_, fd_, data);
+    if (taken) {
+        full_ = *taken < data.size();
+        return *taken;
+    }
+    if (taken.error() == std::errc::resource_unavailable_try_again) {
+        full_ = true;
+    } else {
+        end(taken.error().while_doing("send"));
+    }
+    return 0;
+}
+
+/// Something was added to the queue.
+void stream_transport::queued() {
+    schedule_flush();
+    if (flow_.above(queue_.size())) pause_if_above();
+}
+
+std::error_code stream_transport::write(std::vector<std::byte>&& data) {
+    if (eof_wanted_) return make_error_code(errc::write_after_eof);
+    if (data.empty() || (closing_ && drop_write())) return {};
+    queue_.append(std::move(data));
+    queued();
+    return {};
+}
+
+std::error_code stream_transport::writelines(std::span<const bytes> chunks) {
+    if (eof_wanted_) return make_error_code(errc::write_after_eof);
+    std::size_t total = 0;
+    for (const bytes chunk : chunks) total += chunk.size();
+    if (total == 0 || (closing_ && drop_write())) return {};
+    for (const bytes chunk : chunks) queue_.append(chunk);
+    queued();
+    return {};
+}
+
+/// True when the connection is past writing. While a closing one still flushes, writes go along
+/// (rule 352).
+bool stream_transport::drop_write() noexcept {
+    const bool over = ending_ || lost_ || (closing_ && queue_.empty());
+    if (!over) return false;
+    if (++dropped_writes_ >= quiet_drops) {
+        home_->call_exception_handler({.level = severity::warning,
+                                       .message = "write on a closed transport was dropped",
+                                       .error = why_lost_,
+                                       .subject = describe(),
+                                       .created = {}});
+    }
+    return true;
+}
+
+/// Before the protocol is told to pause, the kernel is offered what it can take (rules 280, 731).
+void stream_transport::pause_if_above() {
+    if (flow_.above(queue_.size()) && !flow_.paused()) {
+        if (!transmit_op::in_flight && !full_) offer_now();
+        if (ending_) return;
+        if (flow_.should_pause(queue_.size())) {
+            guarded("pause_writing", [this] { receiver_->pause_writing(); });
+        }
+    }
+}
+
+void stream_transport::offer_now() noexcept {
+    while (!queue_.empty()) {
+        auto taken = io::try_send(*home_, fd_, queue_.front());
+        if (!taken) {
+            if (taken.error() == std::errc::resource_unavailable_try_again) break;
+            return end(taken.error().while_doing("send"));
+        }
+        const bool all = *taken == queue_.front().size();
+        queue_.consume(*taken);
+        if (!all) break;
+    }
+    full_ = !queue_.empty();
+}
+
+void stream_transport::schedule_flush() noexcept {
+    if (!transmit_op::in_flight && !turn_end_hook::linked()) at_turn_end(*home_, *this);
+}
+
+void stream_transport::flush_hook(turn_end_hook& hook) noexcept {
+    static_cast<stream_transport&>(hook).flush();
+}
+
+/// Hands what is queued to the kernel, in one operation.
+void stream_transport::flush() noexcept {
+    if (transmit_op::in_flight || ending_) return;
+    if (queue_.empty()) return drained();  // the kernel was offered all of it before the turn ended
+    auto& request = static_cast<transmit_op&>(*this);
+    if (queue_.contiguous()) {
+        // Nobody may be waiting for the end of a fast send: only the next wake-up tells of it.
+        const bool fast = !full_ && nobody_waits() && queue_.size() <= fast_send_bytes;
+        return io::send(*home_, request, fd_, queue_.front(),
+                        fast ? io::send_mode::fast : io::send_mode::all);
+    }
+    flush_pieces();
+}
+
+void stream_transport::flush_pieces() noexcept {
+    iovec pieces[most_pieces];
+    io::send_pieces(*home_, static_cast<transmit_op&>(*this), fd_, {pieces, queue_.pieces(pieces)});
+}
+
+void stream_transport::sent(op& done) noexcept {
+    auto& self = static_cast<stream_transport&>(static_cast<transmit_op&>(done));
+    // All of it went, and nobody waits for that.
+    if (static_cast<std::size_t>(done.res) == self.queue_.size() && self.nobody_waits())
+        [[likely]] {
+        self.full_ = false;
+        return self.queue_.consume(static_cast<std::size_t>(done.res));
+    }
+    self.sent_otherwise(done.res);
+}
+
+void stream_transport::sent_otherwise(std::int32_t res) noexcept {
+    if (ending_) return settle();
+    if (res < 0 && res != -EAGAIN) return end(error::from_errno(-res, "send"));
+    const std::size_t taken = res < 0 ? 0 : static_cast<std::size_t>(res);
+    full_ = taken < queue_.size();
+    queue_.consume(taken);
+    if (!queue_.empty()) flush();
+    if (flow_.should_resume(queue_.size())) {
+        guarded("resume_writing", [this] { receiver_->resume_writing(); });
+    }
+    if (queue_.empty() && !ending_) drained();
+}
+
+/// The queue has become empty: what waited for that happens now.
+void stream_transport::drained() {
+    if (eof_wanted_ && !eof_sent_) {
+        eof_sent_ = true;
+        // It fails only when the peer is gone, which reading tells.
+        (void)io::shutdown(*home_, fd_, SHUT_WR);
+    }
+    if (closing_) end({});
+}
+
+std::error_code stream_transport::write_eof() {
+    if (closing_ || eof_wanted_) return {};
+    eof_wanted_ = true;
+    if (queue_.empty() && !transmit_op::in_flight) drained();
+    return {};
+}
+
+std::error_code stream_transport::set_write_buffer_limits(std::ptrdiff_t high_bytes,
+                                                          std::ptrdiff_t low_bytes) {
+    if (auto refused = flow_.set_limits(high_bytes, low_bytes)) return refused;
+    if (!lost_ && !ending_) pause_if_above();
+    return {};
+}
+
+}  // namespace ouro::detail
