@@ -6,7 +6,9 @@
 
 class echo : public ouro::protocol {
   public:
-    void connection_made(std::shared_ptr<ouro::transport> link) override { link_ = std::move(link); }
+    void connection_made(std::shared_ptr<ouro::transport> link) override {
+        link_ = std::move(link);
+    }
     void data_received(ouro::bytes data) override { link_->write(data); }
     // A client that does not read must not make us queue without bound: stop reading from it.
     void pause_writing() override { link_->pause_reading(); }
@@ -17,8 +19,8 @@ class echo : public ouro::protocol {
 };
 
 ouro::task<> serve(std::uint16_t port) {
-    auto server = co_await ouro::create_server([] { return std::make_shared<echo>(); },
-                                               "127.0.0.1", port);
+    auto server =
+        co_await ouro::create_server([] { return std::make_shared<echo>(); }, "127.0.0.1", port);
     std::printf("listening on %s\n", server.addresses().front().to_string().c_str());
     std::fflush(stdout);
     co_await server.serve_forever();

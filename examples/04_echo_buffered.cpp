@@ -1,4 +1,5 @@
-// An echo service with a buffered protocol: the kernel writes into memory of ours, and nothing copies it again.
+// An echo service with a buffered protocol: the kernel writes into memory of ours, and nothing
+// copies it again.
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -7,7 +8,9 @@
 
 class echo : public ouro::buffered_protocol {
   public:
-    void connection_made(std::shared_ptr<ouro::transport> link) override { link_ = std::move(link); }
+    void connection_made(std::shared_ptr<ouro::transport> link) override {
+        link_ = std::move(link);
+    }
     ouro::mut_bytes get_buffer(std::ptrdiff_t) override { return memory_; }
     void buffer_updated(std::size_t count) override {
         link_->write(ouro::bytes(memory_).first(count));
@@ -21,8 +24,8 @@ class echo : public ouro::buffered_protocol {
 };
 
 ouro::task<> serve(std::uint16_t port) {
-    auto server = co_await ouro::create_server([] { return std::make_shared<echo>(); },
-                                               "127.0.0.1", port);
+    auto server =
+        co_await ouro::create_server([] { return std::make_shared<echo>(); }, "127.0.0.1", port);
     std::printf("listening on %s\n", server.addresses().front().to_string().c_str());
     std::fflush(stdout);
     co_await server.serve_forever();

@@ -1,4 +1,5 @@
-// A client: sends a pattern to an echo service, reads it back at the same time and compares every byte.
+// A client: sends a pattern to an echo service, reads it back at the same time and compares every
+// byte.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -30,7 +31,8 @@ ouro::task<int> check(std::string host, std::uint16_t port, std::size_t total) {
         const ouro::bytes data = co_await reader.readexactly(chunk_bytes);
         fill(expected, seen);
         if (std::memcmp(data.data(), expected.data(), chunk_bytes) != 0) {
-            std::fprintf(stderr, "the echo differs between bytes %zu and %zu\n", seen, seen + chunk_bytes);
+            std::fprintf(stderr, "the echo differs between bytes %zu and %zu\n", seen,
+                         seen + chunk_bytes);
             co_return 1;
         }
     }

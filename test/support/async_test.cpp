@@ -36,7 +36,8 @@ std::string what_is_left(const loop_counters& left) {
 task<> farewell(loop& home) {
     for (int i = 0; i < most_farewell_turns; ++i) {
         const loop_counters left = home.counters();
-        if (left.tasks <= 1 && left.ops == 0 && left.resources == 0 && left.descriptors == 0) co_return;
+        if (left.tasks <= 1 && left.ops == 0 && left.resources == 0 && left.descriptors == 0)
+            co_return;
         if (left.ops == 0) {
             co_await yield();
         } else {

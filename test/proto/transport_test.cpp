@@ -1,0 +1,138 @@
+// Transports: what can be asked of them.
+#include <ouro/proto/transport.hpp>
+
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include "recorder.hpp"
+
+namespace ouro::test {
+namespace {
+
+const socket_view* view_of(const transport& link) {
+    return link.get_extra_info<const socket_view*>("socket");
+}
+
+template <class View>
+concept moves_data = requires(const View& view) { view.recv_into(mut_bytes()); } ||
+                     requires(const View& view) { view.send(bytes()); } ||
+                     requires(const View& view) { view.accept(); } ||
+                     requires(const View& view) { view.connect(address()); };
+template <class View>
+concept closes = requires(const View& view) { view.close(); } ||
+                 requires(const View& view) { view.release(); } ||
+                 requires(const View& view) { view.shutdown_write(); };
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(transports)
+
+// rule 284
+OURO_ASYNC_TEST(unknown_information_is_the_default_of_the_caller) {
+    for (const way& how : every_way) {
+        BOOST_TEST_INFO_SCOPE(how);
+        auto on = co_await connect_recorder(how);
+        BOOST_TEST(!on.link->extra_info("no such thing").has_value());
+        BOOST_TEST(on.link->get_extra_info<std::string>("no such thing").empty());
+        BOOST_TEST(on.link->get_extra_info<std::string>("no such thing", "default") == "default");
+        BOOST_TEST(on.link->get_extra_info<int>("socket", 42) == 42);  // it is no number
+    }
+}
+
+// rule 285
+OURO_ASYNC_TEST(both_names_are_known_and_stay_known_after_the_end) {
+    auto [own, peer] = co_await tcp_pair();
+    const address local = co_await own.local_address();
+    const address remote = co_await own.peer_address();
+    auto seen = make_recorder(kind::streaming);
+    auto made = co_await create_connection(factory_of(seen), std::move(own));
+    linked on(seen, made.transport, std::move(peer));
+    const auto check = [&] {
+        BOOST_CHECK(on.link->get_extra_info<address>("sockname") == local);
+        BOOST_CHECK(on.link->get_extra_info<address>("peername") == remote);
+    };
+    check();
+    reset_now(on.peer);
+    check();
+    seen->on_lost = check;
+    co_await eventually([&] { return seen->lost(); });
+    check();
+    BOOST_TEST(local.port() != remote.port());
+}
+
+// rules 286, 287
+OURO_ASYNC_TEST(the_socket_is_one_object_that_can_be_looked_at_only) {
+    static_assert(!moves_data<socket_view> && !closes<socket_view>);
+    for (const way& how : every_way) {
+        BOOST_TEST_INFO_SCOPE(how);
+        auto on = co_await connect_recorder(how);
+        const socket_view* view = view_of(*on.link);
+        BOOST_REQUIRE(view != nullptr);
+        BOOST_TEST(view == view_of(*on.link));
+        BOOST_TEST(view->fd() >= 0);
+        BOOST_TEST(co_await view->family() == (how.over == medium::tcp ? AF_INET : AF_UNIX));
+        BOOST_TEST(co_await view->get_option(SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
+        co_await view->set_option(SOL_SOCKET, SO_KEEPALIVE, 1);
+        BOOST_TEST(co_await view->get_option(SOL_SOCKET, SO_KEEPALIVE) == 1);
+        BOOST_CHECK(co_await view->local_address() == on.link->get_extra_info<address>("sockname") ||
+                    how.over == medium::unix_stream);
+        on.link->abort();
+        co_await eventually([&] { return on.seen->lost(); });
+        BOOST_TEST(view->fd() == -1);
+        BOOST_CHECK(view->family().error() == std::errc::bad_file_descriptor);
+        BOOST_CHECK(view->local_address().error() == std::errc::bad_file_descriptor);
+    }
+}
+
+// rule 292
+OURO_ASYNC_TEST(a_connection_nobody_refers_to_lives_on_and_releases_its_descriptor) {
+    for (const way& how : every_way) {
+        BOOST_TEST_INFO_SCOPE(how);
+        auto [own, peer] = co_await socket_pair(how.over);
+        const auto before = loop::current().counters().descriptors;
+        bool destroyed = false;
+        {
+            auto seen = make_recorder(how.receiver);
+            seen->destroyed = &destroyed;
+            seen->on_made = [self = seen.get()] { self->link.reset(); };
+            (void)co_await create_connection(factory_of(std::move(seen)), std::move(own));
+        }
+        send_now(peer, "is anybody there?");
+        co_await settle(10);
+        BOOST_TEST(!destroyed);
+        end_now(peer);
+        BOOST_TEST((co_await read_to_end(peer)).empty());
+        co_await eventually([&] { return destroyed; });
+        BOOST_TEST(loop::current().counters().descriptors == before - 1);
+    }
+}
+
+// rules 726, 742
+// faults 15, 16
+OURO_ASYNC_TEST(a_reused_descriptor_hears_nothing_of_the_connection_before) {
+    for (const way& how : every_way) {
+        BOOST_TEST_INFO_SCOPE(how);
+        for (int i = 0; i < 50; ++i) {
+            auto old = co_await connect_recorder(how);
+            const int fd = view_of(*old.link)->fd();
+            send_now(old.peer, "old news");
+            if (i % 2) co_await yield();
+            old.link->abort();
+            // The number is not free before the operations on it are back.
+            auto [one, two] = co_await socket_pair(how.over);
+            if (!old.seen->lost()) BOOST_TEST((one.fd() != fd && two.fd() != fd));
+            co_await eventually([&] { return old.seen->lost(); });
+            auto seen = make_recorder(how.receiver);
+            auto made = co_await create_connection(factory_of(seen), std::move(one));
+            linked on(seen, made.transport, std::move(two));
+            send_now(on.peer, "news");
+            co_await eventually([&] { return !seen->data.empty(); });
+            BOOST_TEST(seen->data == "news");
+            BOOST_TEST(old.seen->losses == 1);
+        }
+    }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace ouro::test

@@ -1,0 +1,221 @@
+// Queues far too small for what is asked of them, and a system call that is interrupted all the time.
+#include <ouro/runtime/loop.hpp>
+
+#include <boost/test/unit_test.hpp>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "async_test.hpp"
+#include "noted_op.hpp"
+
+namespace ouro::test {
+namespace {
+
+loop_options tiny(engine which) {
+    loop_options options = options_for(which);
+    options.sq_entries = 8;
+    options.cq_entries = 16;
+    return options;
+}
+
+/// Runs `body` on tiny rings of both kinds.
+void on_tiny_rings(task<> (*body)()) {
+    for (const engine which : {engine::uring, engine::plain_uring}) {
+        loop home(tiny(which));
+        auto outcome = home.run_until_complete(body());
+        BOOST_CHECK_MESSAGE(outcome.has_value(), (outcome ? "" : outcome.error().describe()));
+        BOOST_TEST(home.counters().ops == 0U);
+    }
+}
+
+struct event_descriptor {
+    ~event_descriptor() { ::close(fd); }
+    int fd = ::eventfd(1, EFD_CLOEXEC);  // always readable
+};
+
+struct many_ops {
+    explicit many_ops(std::size_t count) {
+        for (std::size_t i = 0; i < count; ++i) each.push_back(std::make_unique<noted_op>());
+    }
+    std::vector<std::unique_ptr<noted_op>> each;
+};
+
+task<> a_burst_larger_than_the_submission_queue() {
+    loop& home = loop::current();
+    event_descriptor ready;
+    many_ops polls(1000);
+    std::vector<std::size_t> order;
+    for (std::size_t i = 0; i < polls.each.size(); ++i) {
+        polls.each[i]->then = [&order, i](noted_op&) { order.push_back(i); };
+        io::poll(home, *polls.each[i], ready.fd, POLLIN);
+    }
+    for (auto& poll : polls.each) BOOST_TEST_REQUIRE(co_await poll->end() == POLLIN);
+    BOOST_TEST(std::is_sorted(order.begin(), order.end()));
+    BOOST_TEST(order.size() == polls.each.size());
+    for (auto& poll : polls.each) BOOST_TEST_REQUIRE(poll->terminals == 1);
+    BOOST_TEST(home.statistics().sq_full > 0U);
+}
+
+task<> many_completions_at_once() {
+    loop& home = loop::current();
+    descriptors fds;
+    many_ops polls(500);
+    for (auto& poll : polls.each) io::poll(home, *poll, fds.ours, POLLIN);
+    co_await settle();
+    fds.peer_sends("x");
+    for (auto& poll : polls.each) BOOST_TEST_REQUIRE(co_await poll->end() == POLLIN);
+    for (auto& poll : polls.each) BOOST_TEST_REQUIRE(poll->terminals == 1);
+    BOOST_TEST(home.statistics().cq_overflows > 0U);
+    BOOST_TEST(home.statistics().completions == 500U);
+}
+
+task<> many_cancels_at_once() {
+    loop& home = loop::current();
+    descriptors fds;
+    many_ops polls(300);
+    for (auto& poll : polls.each) io::poll(home, *poll, fds.ours, POLLIN);
+    co_await settle();
+    for (auto& poll : polls.each) io::cancel(home, *poll);
+    for (auto& poll : polls.each) BOOST_TEST_REQUIRE(co_await poll->end() == -ECANCELED);
+}
+
+task<> sends_of_one_socket_in_one_burst() {
+    loop& home = loop::current();
+    descriptors fds;
+    const std::string sent = pattern(200);
+    many_ops sends(sent.size());
+    for (std::size_t i = 0; i < sent.size(); ++i) {
+        io::send(home, *sends.each[i], fds.ours, as_bytes(std::string_view(sent).substr(i, 1)),
+                 io::send_mode::all);
+    }
+    for (auto& send : sends.each) BOOST_TEST_REQUIRE(co_await send->end() == 1);
+    std::string got(sent.size(), '\0');
+    BOOST_TEST(::recv(fds.theirs, got.data(), got.size(), MSG_DONTWAIT) == 200);
+    BOOST_TEST(got == sent);
+}
+
+// A few answers must not wait until a flood of others has been dealt with.
+task<> io_beside_a_flood_of_completions() {
+    loop& home = loop::current();
+    event_descriptor ready;
+    descriptors fds;
+    many_ops polls(100);
+    bool flooding = true;
+    for (auto& poll : polls.each) {
+        poll->then = [&](noted_op& self) {
+            self.results.clear();
+            if (flooding) io::poll(home, self, ready.fd, POLLIN);
+        };
+        io::poll(home, *poll, ready.fd, POLLIN);
+    }
+    std::array<std::byte, 8> room;
+    for (int i = 0; i < 50; ++i) {
+        noted_op receive;
+        io::recv(home, receive, fds.ours, room);
+        fds.peer_sends("x");
+        BOOST_TEST_REQUIRE(co_await receive.end() == 1);
+    }
+    flooding = false;
+    while (home.counters().ops > 0) co_await yield();
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(ring_limits)
+
+// fault 7
+BOOST_AUTO_TEST_CASE(a_full_submission_queue_drops_no_operation_and_keeps_the_order) {
+    on_tiny_rings(&a_burst_larger_than_the_submission_queue);
+    on_tiny_rings(&sends_of_one_socket_in_one_burst);
+}
+
+// fault 6
+BOOST_AUTO_TEST_CASE(a_full_completion_queue_loses_no_completion) {
+    on_tiny_rings(&many_completions_at_once);
+    on_tiny_rings(&many_cancels_at_once);
+}
+
+// fault 6
+BOOST_AUTO_TEST_CASE(a_flood_of_completions_leaves_room_for_others) {
+    on_tiny_rings(&io_beside_a_flood_of_completions);
+}
+
+// faults 8, 9, 79
+OURO_ASYNC_TEST(signals_that_interrupt_the_kernel_call_lose_no_byte) {
+    loop& home = loop::current();
+    struct sigaction quiet {};
+    struct sigaction before {};
+    quiet.sa_handler = [](int) {};
+    ::sigaction(SIGALRM, &quiet, &before);
+    std::atomic<bool> storm{true};
+    const pthread_t target = ::pthread_self();
+    std::thread signals([&] {
+        while (storm) {
+            ::pthread_kill(target, SIGALRM);
+            std::this_thread::yield();
+        }
+    });
+    descriptors fds;
+    std::thread echo([fd = fds.theirs] {
+        char piece[64];
+        for (;;) {
+            const ssize_t count = ::recv(fd, piece, sizeof piece, 0);
+            if (count <= 0) return;
+            (void)::send(fd, piece, static_cast<std::size_t>(count), MSG_NOSIGNAL);
+        }
+    });
+    std::array<std::byte, 64> room;
+    bool intact = true;
+    int rounds = 0;
+    for (; intact && (rounds < 200 || home.statistics().enter_retries == 0); ++rounds) {
+        const std::string sent = pattern(32, static_cast<std::size_t>(rounds));
+        noted_op send, receive;
+        io::recv(home, receive, fds.ours, room);
+        io::send(home, send, fds.ours, as_bytes(sent), io::send_mode::all);
+        intact = co_await send.end() == 32;
+        const auto count = co_await receive.end();
+        intact = intact && count == 32 && as_text(bytes(room).first(32)) == sent;
+    }
+    BOOST_TEST(intact);
+    BOOST_TEST(home.statistics().enter_retries > 0U);
+    storm = false;
+    signals.join();
+    ::shutdown(fds.ours, SHUT_RDWR);
+    echo.join();
+    ::sigaction(SIGALRM, &before, nullptr);
+}
+
+// fault 8
+OURO_ASYNC_TEST(signals_do_not_let_a_timer_fire_early_or_get_lost) {
+    struct sigaction quiet {};
+    struct sigaction before {};
+    quiet.sa_handler = [](int) {};
+    ::sigaction(SIGALRM, &quiet, &before);
+    std::atomic<bool> storm{true};
+    std::thread signals([&, target = ::pthread_self()] {
+        while (storm) {
+            ::pthread_kill(target, SIGALRM);
+            std::this_thread::yield();
+        }
+    });
+    for (int i = 0; i < 5; ++i) {
+        const auto due = clock::now() + std::chrono::milliseconds(1);
+        co_await sleep_until(due);
+        BOOST_TEST((clock::now() >= due));
+    }
+    storm = false;
+    signals.join();
+    ::sigaction(SIGALRM, &before, nullptr);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace ouro::test

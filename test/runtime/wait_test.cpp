@@ -1,0 +1,351 @@
+// Innermost awaits: the four ends, foreign coroutine types, operations and the races of their cancellation.
+#include <ouro/runtime/wait.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <coroutine>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "async_test.hpp"
+#include "noted_op.hpp"
+
+namespace ouro::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// An await that the test ends by hand.
+class manual_wait : public detail::awaitable<manual_wait, int> {
+  public:
+    explicit manual_wait(manual_wait** out)
+        : awaitable(kind), out_(out) {}
+    void start() noexcept { *out_ = this; }
+    int value() const noexcept { return 5; }
+    static void cancelled(detail::wait_point& wait, cancel_cause cause) noexcept {
+        wait.wake_failed(error::cancelled(cause, "manual"));
+    }
+    static constexpr detail::wait_kind kind{"manual", &cancelled};
+
+  private:
+    manual_wait** out_;
+};
+
+/// Receives through the door as an operation with an await of its own.
+class receive : public detail::op_awaitable<receive, int> {
+  public:
+    receive(loop& on, int fd, std::span<std::byte> into)
+        : op_awaitable(on, kind), fd_(fd), into_(into) {}
+    void submit(loop& on, op& request) noexcept { io::recv(on, request, fd_, into_); }
+    int value() const noexcept { return res(); }
+    std::string doing() const { return "receive by test"; }
+    static constexpr detail::wait_kind kind{"receive", &op_awaitable::cancel_op};
+
+  private:
+    int fd_;
+    std::span<std::byte> into_;
+};
+
+/// A coroutine type that knows nothing of ouro.
+struct foreign {
+    struct promise_type {
+        foreign get_return_object() noexcept { return {}; }
+        std::suspend_never initial_suspend() const noexcept { return {}; }
+        std::suspend_never final_suspend() const noexcept { return {}; }
+        void return_void() const noexcept {}
+        void unhandled_exception() const noexcept { std::abort(); }
+    };
+};
+
+std::array<std::byte, 64>& scrap() {
+    static std::array<std::byte, 64> room;
+    return room;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(waits)
+
+OURO_ASYNC_TEST(wake_and_wake_failed_end_the_await_through_the_ready_queue) {
+    manual_wait* open = nullptr;
+    std::vector<result<int>> seen;
+    auto waiting = spawn([&]() -> task<> {
+        seen.push_back(co_await as_result(manual_wait(&open)));
+        seen.push_back(co_await as_result(manual_wait(&open)));
+        seen.push_back(co_await manual_wait(&open));
+        (void)co_await manual_wait(&open);
+        seen.push_back(99);
+    });
+    co_await settle();
+    open->wake();
+    BOOST_TEST(seen.empty());
+    co_await settle();
+    BOOST_TEST_REQUIRE(seen.size() == 1U);
+    BOOST_TEST(seen[0].value() == 5);
+    open->wake_failed(error(errc::no_address, "by hand"));
+    co_await settle();
+    BOOST_TEST_REQUIRE(seen.size() == 2U);
+    BOOST_TEST(seen[1].error().doing() == "by hand");
+    open->wake();
+    co_await settle();
+    open->wake_failed(errc::no_address);
+    co_await settle();
+    BOOST_TEST(seen.size() == 3U);
+    BOOST_TEST((waiting.failure() == errc::no_address));
+}
+
+OURO_ASYNC_TEST(complete_and_fail_resume_there_and_then_in_the_run_phase) {
+    manual_wait* open = nullptr;
+    std::vector<result<int>> seen;
+    auto waiting = spawn([&]() -> task<> {
+        seen.push_back(co_await as_result(manual_wait(&open)));
+        seen.push_back(co_await as_result(manual_wait(&open)));
+        (void)co_await manual_wait(&open);
+    });
+    co_await settle();
+    loop::current().call_soon([&] {
+        open->complete();
+        BOOST_TEST(seen.size() == 1U);
+        open->fail(errc::no_address);
+        BOOST_TEST(seen.size() == 2U);
+        BOOST_TEST((seen[1].error() == errc::no_address));
+        open->fail(errc::unsupported);
+        BOOST_TEST(waiting.done());
+    });
+    co_await settle();
+    BOOST_TEST((waiting.failure() == errc::unsupported));
+}
+
+OURO_ASYNC_TEST(complete_or_wake_resumes_at_once_only_between_the_steps_of_tasks) {
+    manual_wait* open = nullptr;
+    int steps = 0;
+    auto waiting = spawn([&]() -> task<> {
+        (void)co_await manual_wait(&open);
+        ++steps;
+        (void)co_await manual_wait(&open);
+        ++steps;
+    });
+    co_await settle();
+    open->complete_or_wake();  // this task is being stepped
+    BOOST_TEST(steps == 0);
+    co_await settle();
+    BOOST_TEST(steps == 1);
+    loop::current().call_soon([&] {
+        open->complete_or_wake();
+        BOOST_TEST(steps == 2);
+    });
+    co_await waiting;
+}
+
+OURO_ASYNC_TEST(a_wait_that_a_cancellation_is_due_at_starts_nothing) {
+    manual_wait* open = nullptr;
+    auto own = std::make_shared<task_handle<>>();
+    *own = spawn([&open, own]() -> task<> {
+        own->cancel();
+        (void)co_await manual_wait(&open);
+    });
+    co_await settle();
+    BOOST_TEST(own->cancelled());
+    BOOST_TEST(!open);
+    *own = {};
+}
+
+OURO_ASYNC_TEST(a_foreign_coroutine_waits_too_and_sees_a_failure_as_an_exception) {
+    manual_wait* open = nullptr;
+    std::string order;
+    auto body = [&]() -> foreign {
+        order += std::to_string(co_await manual_wait(&open));
+        try {
+            (void)co_await manual_wait(&open);
+        } catch (const std::system_error& thrown) {
+            order += thrown.code() == errc::no_address ? 'e' : '?';
+        }
+        const auto caught = co_await as_result(manual_wait(&open));
+        order += caught ? '?' : 'r';
+        co_await sleep(10us);
+        co_await yield();
+        order += 's';
+    };
+    body();
+    open->wake();
+    BOOST_TEST(order.empty());
+    co_await settle();
+    BOOST_TEST(order == "5");
+    open->wake_failed(errc::no_address);
+    co_await settle();
+    BOOST_TEST(order == "5e");
+    open->wake_failed(errc::no_address);
+    while (order.size() < 4) co_await yield();
+    BOOST_TEST(order == "5ers");
+}
+
+OURO_ASYNC_TEST(a_foreign_coroutine_joins_a_task) {
+    int seen = 0;
+    auto started = spawn([]() -> task<int> {
+        co_await yield();
+        co_return 5;
+    });
+    auto failing = spawn([]() -> task<> {
+        co_await yield();
+        co_await result<>(errc::unsupported);
+    });
+    auto body = [](task_handle<int> good, task_handle<> bad, int& into) -> foreign {
+        into = co_await good;
+        try {
+            co_await bad;
+        } catch (const std::system_error& thrown) {
+            if (thrown.code() == errc::unsupported) into += 10;
+        }
+    };
+    body(started, failing, seen);
+    co_await settle(10);
+    BOOST_TEST(seen == 15);
+}
+
+OURO_ASYNC_TEST(an_operation_yields_its_value_or_an_error_that_names_it) {
+    loop& home = loop::current();
+    descriptors fds;
+    fds.peer_sends("abc");
+    BOOST_TEST(co_await receive(home, fds.ours, scrap()) == 3);
+    const auto bad = co_await as_result(receive(home, -1, scrap()));
+    BOOST_TEST((bad.error() == std::errc::bad_file_descriptor));
+    BOOST_TEST(bad.error().doing() == "receive by test");
+}
+
+// fault 58
+OURO_ASYNC_TEST(a_cancelled_operation_ends_its_await_only_with_its_own_completion) {
+    loop& home = loop::current();
+    descriptors fds;
+    result<int> seen = 0;
+    auto waiting = spawn([&]() -> task<> { seen = co_await as_result(receive(home, fds.ours, scrap())); });
+    co_await settle();
+    BOOST_TEST(home.counters().ops == 1U);
+    waiting.cancel(cancel_cause::timeout);
+    BOOST_TEST(home.counters().ops == 1U);
+    co_await waiting;
+    BOOST_TEST(home.counters().ops == 0U);
+    BOOST_TEST((seen.error() == errc::cancelled));
+    BOOST_TEST((seen.error().cause() == cancel_cause::timeout));
+    BOOST_TEST(seen.error().doing() == "receive by test");
+}
+
+OURO_ASYNC_TEST(an_operation_that_starts_and_is_cancelled_in_one_turn_ends_cancelled) {
+    loop& home = loop::current();
+    descriptors fds;
+    auto waiting = spawn([&]() -> task<> { (void)co_await receive(home, fds.ours, scrap()); });
+    co_await yield();  // it has taken its first step, nothing is submitted yet
+    BOOST_TEST(home.counters().ops == 1U);
+    waiting.cancel();
+    co_await settle();
+    BOOST_TEST(waiting.cancelled());
+    fds.peer_sends("kept");
+    BOOST_TEST(co_await receive(home, fds.ours, scrap()) == 4);
+}
+
+// faults 10, 58
+OURO_ASYNC_TEST(data_that_won_is_delivered_and_the_next_await_is_cancelled) {
+    loop& home = loop::current();
+    descriptors fds;
+    fds.peer_sends("abc");
+    int got = 0;
+    result<> next;
+    auto waiting = spawn([&]() -> task<> {
+        got = co_await receive(home, fds.ours, scrap());
+        next = co_await as_result(sleep(1h));
+    });
+    co_await yield();
+    waiting.cancel(cancel_cause::timeout);  // the receive is ahead of its cancel and finds data
+    co_await waiting;
+    BOOST_TEST(got == 3);
+    BOOST_TEST(!next.has_value());
+    BOOST_TEST((next.error().cause() == cancel_cause::timeout));
+}
+
+// faults 10, 58
+OURO_ASYNC_TEST(data_that_won_in_the_last_await_makes_the_task_end_cancelled) {
+    loop& home = loop::current();
+    descriptors fds;
+    fds.peer_sends("abc");
+    auto waiting = spawn([&]() -> task<int> { co_return co_await receive(home, fds.ours, scrap()); });
+    co_await yield();
+    waiting.cancel();
+    co_await settle();
+    BOOST_TEST(waiting.cancelled());
+}
+
+OURO_ASYNC_TEST(an_error_of_its_own_wins_too_and_the_next_await_is_cancelled) {
+    loop& home = loop::current();
+    result<int> seen = 0;
+    result<> next;
+    auto waiting = spawn([&]() -> task<> {
+        seen = co_await as_result(receive(home, -1, scrap()));
+        next = co_await as_result(sleep(1h));
+    });
+    co_await yield();
+    waiting.cancel();
+    co_await waiting;
+    BOOST_TEST((seen.error() == std::errc::bad_file_descriptor));
+    BOOST_TEST((next.error() == errc::cancelled));
+}
+
+// rule 114
+OURO_ASYNC_TEST(a_request_taken_back_before_the_data_won_does_not_reach_the_next_await) {
+    loop& home = loop::current();
+    descriptors fds;
+    fds.peer_sends("abc");
+    int got = 0;
+    result<> next;
+    auto waiting = spawn([&]() -> task<> {
+        got = co_await receive(home, fds.ours, scrap());
+        next = co_await as_result(sleep(10us));
+    });
+    co_await yield();
+    waiting.cancel();
+    BOOST_TEST(waiting.uncancel() == 0U);
+    co_await waiting;
+    BOOST_TEST(got == 3);
+    BOOST_TEST(next.has_value());
+}
+
+// fault 58
+OURO_ASYNC_TEST(a_task_cancelled_twice_while_its_operation_is_in_flight_is_cancelled_once) {
+    loop& home = loop::current();
+    descriptors fds;
+    int cancelled = 0;
+    auto waiting = spawn([&]() -> task<> {
+        for (int i = 0; i < 3; ++i) {
+            cancelled += !co_await as_result(receive(home, fds.ours, scrap()));
+        }
+    });
+    co_await settle();
+    waiting.cancel();
+    waiting.cancel();
+    fds.peer_sends("a");
+    co_await settle();
+    waiting.cancel();
+    co_await settle(20);
+    BOOST_TEST(cancelled == 2);
+    fds.peer_sends("b");
+    co_await settle();
+    fds.peer_sends("c");
+    co_await waiting;
+    BOOST_TEST(cancelled <= 2);
+}
+
+// fault 59
+OURO_ASYNC_TEST(a_task_whose_handle_was_dropped_finishes_its_operation) {
+    loop& home = loop::current();
+    descriptors fds;
+    int got = 0;
+    spawn([&]() -> task<> { got = co_await receive(home, fds.ours, scrap()); });
+    co_await settle();
+    BOOST_TEST(home.counters().ops == 1U);
+    fds.peer_sends("abcd");
+    while (got == 0) co_await yield();
+    BOOST_TEST(got == 4);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace ouro::test

@@ -1,0 +1,238 @@
+// Serving streams: handlers of both kinds, what becomes of their errors, and how a server ends.
+#include <ouro/streams/start_server.hpp>
+
+#include "async_test.hpp"
+
+#include <optional>
+
+#include <ouro/streams/open_connection.hpp>
+
+#include "reads.hpp"
+
+namespace ouro::test {
+namespace {
+
+task<> echo(stream_reader reader, stream_writer writer) {
+    for (;;) {
+        const bytes data = co_await reader.read_some();
+        if (data.empty()) co_return;
+        writer.write(data);
+        co_await writer.drain();
+    }
+}
+
+/// Fails as its client asks it to.
+task<> obey(stream_reader reader, stream_writer writer) {
+    const std::string order = co_await read_line(reader);
+    if (order == "fail\n") co_await result<>(error(std::errc::protocol_error, "obey"));
+    if (order == "throw\n") throw std::runtime_error("as told");
+    if (order == "cancel\n") co_await result<>(error::cancelled(cancel_cause::user, "obey"));
+    writer.write(order);
+}
+
+task<std::string> exchange(address where, std::string text) {
+    auto [reader, writer] = co_await open_connection(where);
+    writer.write(text);
+    writer.write_eof();
+    co_return co_await read_text(reader);
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(serving)
+
+// rule 644
+OURO_ASYNC_TEST(a_coroutine_handler_runs_as_a_task_for_every_client) {
+    auto server = co_await start_server(echo, "127.0.0.1", 0);
+    const address where = server.addresses().front();
+    std::vector<task_handle<std::string>> clients;
+    for (std::size_t i = 0; i < 30; ++i)
+        clients.push_back(spawn(exchange(where, pattern(1000 * i, i))));
+    for (std::size_t i = 0; i < 30; ++i) BOOST_CHECK(co_await clients[i] == pattern(1000 * i, i));
+    server.close();
+    co_await server.wait_closed();
+    BOOST_TEST(server.client_count() == 0U);
+}
+
+// rule 644
+OURO_ASYNC_TEST(a_plain_handler_is_called_and_may_keep_the_halves) {
+    std::vector<stream> kept;
+    auto server = co_await start_server(
+        [&kept](stream_reader reader, stream_writer writer) {
+            writer.write("welcome\n");
+            kept.push_back({std::move(reader), std::move(writer)});
+        },
+        "127.0.0.1", 0);
+    auto [reader, writer] = co_await open_connection(server.addresses().front());
+    BOOST_TEST(co_await read_line(reader) == "welcome\n");
+    co_await settle();
+    BOOST_REQUIRE(kept.size() == 1U);
+    writer.write("still here\n");
+    BOOST_TEST(co_await read_line(kept[0].reader) == "still here\n");
+    kept.clear();
+    BOOST_TEST(co_await read_text(reader) == "");
+    server.close();
+}
+
+// rule 644
+OURO_ASYNC_TEST(a_plain_handler_that_drops_the_halves_closes_the_connection) {
+    auto server = co_await start_server(
+        [](stream_reader, stream_writer writer) { writer.write("go away"); }, "127.0.0.1", 0);
+    auto [reader, writer] = co_await open_connection(server.addresses().front());
+    BOOST_TEST(co_await read_text(reader) == "go away");
+    server.close();
+}
+
+// rule 645
+OURO_ASYNC_TEST(the_error_of_a_handler_is_reported_and_closes_its_connection_only) {
+    auto server = co_await start_server(obey, "127.0.0.1", 0);
+    const address where = server.addresses().front();
+    auto [reader, writer] = co_await open_connection(where);
+    BOOST_TEST(co_await exchange(where, "fail\n") == "");
+    const auto reports = take_reports();
+    BOOST_REQUIRE(reports.size() == 1U);
+    BOOST_TEST((reports[0].error == std::errc::protocol_error));
+    BOOST_TEST(reports[0].error.doing() == "obey");
+    writer.write("alive\n");
+    BOOST_TEST(co_await read_text(reader) == "alive\n");
+    server.close();
+}
+
+// rule 645
+// fault 56
+OURO_ASYNC_TEST(the_exception_of_a_handler_is_reported_and_closes_its_connection) {
+    auto server = co_await start_server(obey, "127.0.0.1", 0);
+    const address where = server.addresses().front();
+    BOOST_TEST(co_await exchange(where, "throw\n") == "");
+    const auto reports = take_reports();
+    BOOST_REQUIRE(reports.size() == 1U);
+    BOOST_TEST(reports[0].error.message().find("as told") != std::string::npos);
+    BOOST_TEST(co_await exchange(where, "alive\n") == "alive\n");
+    server.close();
+}
+
+// rule 645
+OURO_ASYNC_TEST(the_exception_of_a_plain_handler_is_reported_and_closes_its_connection) {
+    auto server = co_await start_server(
+        [](stream_reader, stream_writer) { throw std::runtime_error("plainly"); }, "127.0.0.1", 0);
+    BOOST_TEST(co_await exchange(server.addresses().front(), "") == "");
+    const auto reports = take_reports();
+    BOOST_REQUIRE(reports.size() == 1U);
+    BOOST_TEST(reports[0].error.message().find("plainly") != std::string::npos);
+    server.close();
+}
+
+// rule 646
+OURO_ASYNC_TEST(a_cancelled_handler_closes_its_connection_without_a_report) {
+    auto server = co_await start_server(obey, "127.0.0.1", 0);
+    BOOST_TEST(co_await exchange(server.addresses().front(), "cancel\n") == "");
+    BOOST_TEST(take_reports().empty());
+    server.close();
+}
+
+// rule 646
+BOOST_AUTO_TEST_CASE(a_closing_loop_ends_handlers_and_connections_without_a_report) {
+    for (const engine each : {engine::uring, engine::plain_uring}) {
+        int reports = 0;
+        loop home(options_for(each));
+        home.set_exception_handler([&reports](loop&, const failure_report&) { ++reports; });
+        std::optional<stream> client;
+        const auto connect = [](std::optional<stream>& into) -> task<> {
+            auto server = co_await start_server(echo, "127.0.0.1", 0);
+            into = co_await open_connection(server.addresses().front());
+            into->writer.write("x");
+            (void)co_await into->reader.readexactly(1);
+        };
+        BOOST_TEST(home.run_until_complete(connect(client)).has_value());
+        BOOST_TEST(home.counters().tasks == 1U);  // the handler
+        home.close();
+        BOOST_TEST(home.counters().tasks == 0U);
+        BOOST_TEST(home.counters().descriptors == 0U);
+        BOOST_TEST(reports == 0);
+    }
+}
+
+OURO_ASYNC_TEST(what_a_handler_wrote_is_sent_before_its_connection_closes) {
+    const std::string sent = pattern(2'000'000);
+    auto server = co_await start_server(
+        [&sent](stream_reader, stream_writer writer) -> task<> {
+            writer.write(sent);
+            co_return;
+        },
+        "127.0.0.1", 0);
+    auto [reader, writer] = co_await open_connection(server.addresses().front());
+    BOOST_CHECK(co_await read_text(reader) == sent);
+    server.close();
+}
+
+OURO_ASYNC_TEST(a_large_echo_passes_through_both_flow_controls) {
+    auto server = co_await start_server(echo, "127.0.0.1", 0, {.server = {}, .limit_bytes = 3000});
+    auto [reader, writer] =
+        co_await open_connection(server.addresses().front(), {.connect = {}, .limit_bytes = 3000});
+    const std::string sent = pattern(2'000'000);
+    const auto send = [](stream_writer& to, const std::string& text) -> task<> {
+        for (std::size_t at = 0; at < text.size(); at += 33'333) {
+            to.write(std::string_view(text).substr(at, 33'333));
+            co_await to.drain();
+        }
+        to.write_eof();
+    };
+    auto sending = spawn(send(writer, sent));
+    BOOST_CHECK(co_await read_text(reader) == sent);
+    co_await sending;
+    server.close();
+}
+
+OURO_ASYNC_TEST(streams_are_served_on_a_bound_socket) {
+    auto bound = co_await socket::open(loop::current(), AF_INET);
+    co_await bound.bind(co_await address::parse("127.0.0.1:0"));
+    const address where = co_await bound.local_address();
+    auto server = co_await start_server(echo, std::move(bound));
+    BOOST_TEST(co_await exchange(where, "hello") == "hello");
+    server.close();
+}
+
+OURO_ASYNC_TEST(a_client_that_resets_ends_its_handler_and_no_other) {
+    int ended = 0;
+    auto server = co_await start_server(
+        [&ended](stream_reader reader, stream_writer writer) -> task<> {
+            const auto read = co_await as_result(reader.read());
+            BOOST_TEST((read || read.error() == std::errc::connection_reset));
+            writer.write("unheard");
+            ++ended;
+        },
+        "127.0.0.1", 0);
+    const address where = server.addresses().front();
+    auto [reader, writer] = co_await open_connection(where);
+    {
+        auto rude = co_await socket::open(loop::current(), AF_INET);
+        co_await rude.connect(where);
+        co_await rude.send_all(as_bytes("x"));
+        const linger at_once{.l_onoff = 1, .l_linger = 0};
+        ::setsockopt(rude.fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    }
+    while (ended == 0) co_await sleep(std::chrono::microseconds(100));
+    writer.write_eof();
+    BOOST_TEST(co_await read_text(reader) == "unheard");
+    BOOST_TEST(ended == 2);
+    server.close();
+}
+
+OURO_ASYNC_TEST(closing_the_server_leaves_its_clients_alone) {
+    auto server = co_await start_server(echo, "127.0.0.1", 0);
+    auto [reader, writer] = co_await open_connection(server.addresses().front());
+    writer.write("a");
+    BOOST_TEST(co_await read_exactly(reader, 1) == "a");
+    server.close();
+    co_await settle();
+    writer.write("b");
+    BOOST_TEST(co_await read_exactly(reader, 1) == "b");
+    BOOST_TEST(server.client_count() == 1U);
+    writer.close();
+    co_await server.wait_closed();
+    BOOST_TEST(server.client_count() == 0U);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace ouro::test
