@@ -43,9 +43,10 @@ class lookup : public detail::awaitable<lookup, std::vector<address>> {
     };
     static void finished(op& done) noexcept {
         lookup& self = *static_cast<request&>(done).self;
-        if (done.res == 0) return self.complete();
+        if (done.res == 0 && self.cause_ == cancel_cause::none) return self.complete();
         std::string doing = "resolve " + self.request_.host;
-        if (done.res == -ECANCELED)
+        // An answer that came together with the cancel is dropped: nothing is lost by that.
+        if (done.res == -ECANCELED || self.cause_ != cancel_cause::none)
             return self.fail(error::cancelled(self.cause_, std::move(doing)));
         if (self.request_.gai_code != 0 && self.request_.gai_code != EAI_SYSTEM) {
             doing += std::string(" (") + ::gai_strerror(self.request_.gai_code) + ")";

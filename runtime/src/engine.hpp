@@ -52,9 +52,9 @@ class engine {
     virtual void wake() noexcept = 0;
     /// Asks every op to end.
     virtual void cancel_all() noexcept = 0;
-    /// Takes back what the engine itself has in flight. The last call but the destructor, which may
-    /// run on any thread.
-    virtual void shut() noexcept = 0;
+    /// True on a thread from which the engine cannot be entered, because another one has entered
+    /// it.
+    virtual bool foreign_thread() const noexcept = 0;
     /// True in a forked child, where the engine must not be touched.
     virtual bool foreign_process() const noexcept = 0;
     virtual void add_statistics(loop_statistics& into) const noexcept = 0;

@@ -125,34 +125,39 @@ void loop_state::collect_expired() noexcept {
     }
 }
 
-template <class Item, class Name>
-void loop_state::timed(Item&& item, Name&& name) noexcept {
-    if (!debug) return item();
+/// Debug mode: runs `item` and tells when it held the loop up (rule 77).
+template <class Item>
+void loop_state::timed(Item&& item, std::string name, std::source_location created) noexcept {
+    last_stepped.clear();
     const auto began = clock::now();
     item();
     const auto took = clock::now() - began;
-    if (took >= self.slow_callback_duration) report_slow(took, name());
-}
-
-void loop_state::report_slow(clock::duration took, std::string name) noexcept {
+    if (took < self.slow_callback_duration) return;
+    if (!last_stepped.empty()) name = "task " + last_stepped;
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(took).count();
     report({.level = severity::warning,
             .message = name + " took " + std::to_string(ms) + " ms and held up the loop",
             .error = {},
-            .subject = name});
+            .subject = name,
+            .created = created});
+}
+
+void loop_state::run_node(ready_node& node) noexcept {
+    if (!debug) return node.run(node);
+    scheduled_call* const call = as_scheduled_call(node);
+    const std::source_location created = call ? call->created : std::source_location{};
+    timed([&] { node.run(node); }, "a queued callback", created);
 }
 
 void loop_state::run_queued(ready_queue& queued) noexcept {
-    while (ready_node* node = queued.pop()) {
-        timed([&] { node->run(*node); }, [] { return std::string("a queued callback"); });
-    }
+    while (ready_node* node = queued.pop()) run_node(*node);
 }
 
 void loop_state::run_completions() noexcept {
     // Nothing is added to the batch while it is delivered: what completes here goes to `deferred`.
     if (debug) {
         for (const completion& done : batch) {
-            timed([&] { deliver(done); }, [] { return std::string("a completion"); });
+            timed([&] { deliver(done); }, "a completion", {});
         }
     } else {
         for (const completion& done : batch) deliver(done);
@@ -183,7 +188,13 @@ void loop_state::run_expired() noexcept {
         timer_node* timer = expired[i];
         if (!timer) continue;  // cancelled by something that ran earlier in this turn
         timer->position = timer_node::npos;
-        timed([&] { timer->fire(*timer); }, [] { return std::string("a timer"); });
+        if (!debug) {
+            timer->fire(*timer);
+            continue;
+        }
+        scheduled_call* const call = as_scheduled_call(*timer);
+        timed([&] { timer->fire(*timer); }, "a timer",
+              call ? call->created : std::source_location{});
     }
     expired.clear();
 }
@@ -289,12 +300,14 @@ clock::time_point timer_handle::when() const noexcept {
 loop::loop(loop_options options) : state_(std::make_unique<detail::loop_state>(*this, options)) {}
 
 loop::~loop() {
-    OURO_ASSERT(!is_running(), "a running loop was destroyed");
-    if (state_->kernel->foreign_process()) {
-        // A forked child holds a copy of its parent's loop. Nothing in it is ours to end.
+    // A forked child holds a copy of its parent's loop: nothing in it is ours to end. And when
+    // exit() is called from inside a run, the process goes down with everything as it is.
+    const bool exiting = is_running() && state_->thread == std::this_thread::get_id();
+    if (state_->kernel->foreign_process() || exiting) {
         (void)state_.release();
         return;
     }
+    OURO_ASSERT(!is_running(), "a running loop was destroyed by another thread");
     close();
     detail::frame_pool::trim();
 }
@@ -332,17 +345,24 @@ timer_handle loop::call_at(clock::time_point when, callback what, std::source_lo
 }
 
 void loop::run_forever() {
-    state_->require_open("run_forever");
-    if (running_loop || state_->running) {
-        refuse(errc::loop_running, "run_forever while a loop runs in this thread");
+    if (auto allowed = may_run(); !allowed) {
+        throw std::system_error(allowed.error().code(), allowed.error().doing());
     }
     state_->run_until_stopped();
 }
 
 result<> loop::may_run() const {
-    if (state_->closed || state_->closing) return error(errc::loop_closed, "run");
-    if (running_loop || state_->running) {
+    const detail::loop_state& state = *state_;
+    if (state.closed || state.closing) return error(errc::loop_closed, "run");
+    if (running_loop || state.running) {
         return error(errc::loop_running, "run a loop while one runs in this thread");
+    }
+    if (state.kernel->foreign_process()) {
+        return error(errc::invalid_state,
+                     "run the loop of the parent in a forked child; make a new one");
+    }
+    if (state.kernel->foreign_thread()) {
+        return error(errc::wrong_thread, "run a loop that belongs to the thread that ran it first");
     }
     return {};
 }

@@ -12,12 +12,19 @@ namespace {
 // turns tasks may spend on ending after they were cancelled.
 constexpr auto drain_limit = std::chrono::seconds(5);
 constexpr int farewell_turns = 1000;
+// The kernel may not find an operation that it is just working on: it is asked again.
+constexpr auto cancel_again_after = std::chrono::milliseconds(10);
 
 }  // namespace
 
 void loop_state::close() noexcept {
+    if (kernel->foreign_process()) {  // a forked child has a copy of everything and owns none of it
+        closed = true;
+        return;
+    }
     drop_scheduled();
     closing = true;
+    if (kernel->foreign_thread()) return close_elsewhere();
     cancel_tasks();
     say_farewell();
     refusing = true;
@@ -35,7 +42,27 @@ void loop_state::close() noexcept {
     drop_scheduled();
     closed = true;
     report_leaks();
-    drained ? kernel->shut() : void(kernel.release());
+    if (!drained) (void)kernel.release();
+}
+
+/// The thread that ran the loop is gone, and with it the way into its ring: what is in flight
+/// cannot be called back.
+void loop_state::close_elsewhere() noexcept {
+    const bool idle = live_ops == 0;
+    if (idle) {
+        destroy_tasks();
+    } else {
+        report({.message =
+                    "the loop is closed by a thread that did not run it while operations are "
+                    "in flight; their memory is given up",
+                .error = {},
+                .subject = "loop close"});
+    }
+    report_unseen_failures();
+    box->close();
+    closed = true;
+    report_leaks();
+    if (!idle) (void)kernel.release();
 }
 
 /// Lets tasks and transports end in their own way, as long as they get on with it.
@@ -44,7 +71,9 @@ void loop_state::say_farewell() noexcept {
     for (int i = 0; i < farewell_turns && clock::now() < limit; ++i) {
         shut_resources();
         if (!live_tasks && !live_resources) return;
-        if (!live_ops && ready.empty() && deferred.empty() && !turn_end_hooks.front()) return;
+        const bool idle = !live_ops && ready.empty() && deferred.empty() && !turn_end_hooks.front();
+        const timer_node* next = timers.first();  // of a task that takes its time to clean up
+        if (idle && (!next || next->when > limit)) return;
         turn(limit);
     }
 }
@@ -94,7 +123,7 @@ bool loop_state::drain() noexcept {
     while (live_ops > deferred.size()) {
         if (clock::now() > limit) return false;
         kernel->cancel_all();
-        turn(limit);
+        turn(clock::now() + cancel_again_after);
     }
     for (int i = 0; i < farewell_turns && (!ready.empty() || !deferred.empty()); ++i) {
         turn(clock::time_point::min());

@@ -85,9 +85,9 @@ struct loop_state {
     void deliver(const completion& done) noexcept;
     void complete_later(op& target, std::int32_t res) noexcept;
     /// Calls `item`, timing it in debug mode.
-    template <class Item, class Name>
-    void timed(Item&& item, Name&& name) noexcept;
-    void report_slow(clock::duration took, std::string name) noexcept;
+    template <class Item>
+    void timed(Item&& item, std::string name, std::source_location created) noexcept;
+    void run_node(ready_node& node) noexcept;
     void require_open(const char* what) const;
     void require_own_thread(const char* what) const;
     void report(failure_report what) noexcept { self.call_exception_handler(what); }
@@ -98,6 +98,7 @@ struct loop_state {
     void shut_resources() noexcept;
     void cancel_tasks() noexcept;
     void say_farewell() noexcept;
+    void close_elsewhere() noexcept;
     bool drain() noexcept;
     void drop_deferred() noexcept;
     void destroy_tasks() noexcept;
@@ -119,7 +120,8 @@ struct loop_state {
     list<loop_resource> resources;
     function<void(loop&, const failure_report&)> handler;
     task_core* current_task = nullptr;
-    std::thread::id thread;  // the thread that runs it, or ran it last
+    std::string last_stepped;  // debug mode: the name of the task that ran last
+    std::thread::id thread;    // the thread that runs it, or ran it last
     std::size_t live_ops = 0;
     std::size_t live_tasks = 0;
     std::size_t live_calls = 0;

@@ -18,6 +18,10 @@ std::uint64_t next_task_number() noexcept {  // in the process, so that names ar
 
 }  // namespace
 
+namespace {
+constexpr wait_kind join_kind{"join", &join_wait::cancel_target};
+}
+
 // ---- life of a task
 
 task_core::task_core(loop& home, promise_base& root, std::source_location created) noexcept
@@ -118,6 +122,7 @@ void task_core::run_ready(ready_node& node) noexcept {
 void task_core::step() noexcept {
     loop_state& state = home_->state();
     task_core* const before = std::exchange(state.current_task, this);
+    if (state.debug) state.last_stepped = name();
     OURO_ASSERT(before == nullptr, "a task was stepped from inside another one's step");
     for (;;) {
         if (next_frame) {
@@ -165,7 +170,7 @@ void task_core::finish() noexcept {
     promise_base& root = *root_;
     switch (root.state) {
     case outcome::value:
-        if (must_cancel_) {  // it cancelled itself and never waited again (rule 107)
+        if (must_cancel_ && !came_late_) {  // it cancelled itself and never waited again (rule 107)
             why_ = cancellation();
             state_ = outcome::failed;
             break;
@@ -222,14 +227,26 @@ bool task_core::cancel(cancel_cause cause) noexcept {
         seen_ = true;  // whoever cancels a finished task has done with it (rule 92)
         return false;
     }
-    ++cancel_requests_;
-    cause_ = cause;
-    if (leaf_) {
-        leaf_->kind().cancel(*leaf_, cause);
-    } else {
-        must_cancel_ = true;
+    // A task that waits for another one passes the request on to that one (rule 110).
+    for (task_core* each = this; each && !each->done();) {
+        ++each->cancel_requests_;
+        each->cause_ = cause;
+        if (!each->leaf_) {
+            each->must_cancel_ = true;
+            each->came_late_ = false;
+            break;
+        }
+        task_core* const joined = each->joined();
+        if (!joined) each->leaf_->kind().cancel(*each->leaf_, cause);
+        each = joined;
     }
     return true;
+}
+
+/// The task this one waits for, or null when it waits for something else.
+task_core* task_core::joined() const noexcept {
+    const bool joins = leaf_ && &leaf_->kind() == &join_kind;
+    return joins ? static_cast<join_wait*>(leaf_)->target_ : nullptr;
 }
 
 unsigned task_core::uncancel() noexcept {
@@ -311,22 +328,21 @@ void defer_cancel(const wait_point& wait, cancel_cause) noexcept {
 
 // ---- join
 
-namespace {
-constexpr wait_kind join_kind{"join", &join_wait::cancel_target};
-}
-
 join_wait::join_wait(task_core& target) noexcept : wait_point(join_kind), target_(&target) {
     target_->retain();
 }
 
 void join_wait::start() noexcept {
-    if (target_ == task_core::current()) {
-        return wake_failed(error(errc::invalid_state, "await the very task that is running"));
-    }
     if (&target_->home() != loop::try_current()) {
         return wake_failed(error(errc::wrong_loop, "await a task of another loop"));
     }
     if (target_->done()) return task_done();
+    // In a circle of tasks that wait for each other none could ever end (rule 119 is the smallest).
+    for (task_core* each = target_; each; each = each->joined()) {
+        if (each == task_core::current()) {
+            return wake_failed(error(errc::invalid_state, "await a task that waits for this one"));
+        }
+    }
     target_->on_done(*this);
 }
 

@@ -51,10 +51,7 @@ buffer_ring::buffer_ring(ring& owner, std::size_t buffer_bytes, unsigned count)
         outcome = set_up_entries(0);
     }
     owner.can().incremental_buffers = incremental_;
-    if (outcome < 0) {
-        throw std::system_error(-outcome, std::system_category(),
-                                "register the shared receive buffers (Linux 6.0 or newer)");
-    }
+    if (outcome < 0) refuse(-outcome, "io_uring_register of the shared receive buffers");
     used_.resize(count_);
     memory_ = map(buffer_bytes_ * count_);
     for (unsigned i = 0; i < count_; ++i) offer(static_cast<std::uint16_t>(i));

@@ -43,12 +43,13 @@ class uring_engine final : public detail::engine {
   public:
     explicit uring_engine(const loop_options& options)
         : ring_(options), buffers_(ring_, options.ring_buffer_bytes, options.ring_buffer_count) {
-        wake_fd_ = ::eventfd(0, EFD_CLOEXEC);
-        if (wake_fd_ < 0) {
-            throw std::system_error(errno, std::system_category(), "eventfd");
-        }
+        wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (wake_fd_ < 0) refuse(errno, "eventfd");
     }
-    ~uring_engine() override { ::close(wake_fd_); }
+    ~uring_engine() override {
+        wake_.in_flight = false;  // the poll behind it has no memory of ours and ends with the ring
+        ::close(wake_fd_);
+    }
 
     // ---- operations
 
@@ -129,6 +130,7 @@ class uring_engine final : public detail::engine {
         }
         if (request.engine_state & cancel_sent) return;
         request.engine_state |= cancel_sent;
+        under_cancel_.push_back(&request);
         send_cancel(tag(request), 0);
     }
     void cancel_all() noexcept override {
@@ -141,8 +143,9 @@ class uring_engine final : public detail::engine {
     // ---- the kernel
 
     void poll(clock::time_point deadline, std::vector<completion>& out) noexcept override {
-        if (!wake_.in_flight && !closing_) arm_wake();
+        if (!wake_.in_flight) arm_wake();
         rearm_starved();
+        if (cancel_failed_ && !under_cancel_.empty()) deadline = cancel_again(deadline);
         if (!made_here_.empty()) deadline = clock::time_point::min();
         const bool waits = deadline != clock::time_point::min();
         if (waits || ring_.wants_enter()) {
@@ -171,17 +174,7 @@ class uring_engine final : public detail::engine {
         // It fails only when the counter is at its limit, and then the loop is awake for long.
         [[maybe_unused]] const auto written = ::write(wake_fd_, &one, sizeof one);
     }
-    /// The read on the wake-up descriptor points into this object: it must be back before the
-    /// object dies.
-    void shut() noexcept override {
-        closing_ = true;
-        std::vector<completion> ignored;
-        for (int i = 0; wake_.in_flight && i < 100; ++i) {
-            send_cancel(tag(wake_), 0);
-            poll(clock::now() + std::chrono::milliseconds(50), ignored);
-        }
-        wake_.in_flight = false;
-    }
+    bool foreign_thread() const noexcept override { return ring_.foreign_thread(); }
     bool foreign_process() const noexcept override { return ring_.foreign_process(); }
     void add_statistics(loop_statistics& into) const noexcept override {
         into.enters = ring_.enters;
@@ -242,7 +235,10 @@ class uring_engine final : public detail::engine {
 
     void reap(std::vector<completion>& out) noexcept {
         ring_.reap([&](const io_uring_cqe& cqe) {
-            if (cqe.user_data == ignored_tag) return;
+            if (cqe.user_data == ignored_tag) {  // a cancel that found nothing to stop
+                cancel_failed_ = true;
+                return;
+            }
             op& target = *reinterpret_cast<op*>(cqe.user_data &
                                                 ((std::uint64_t{1} << generation_shift) - 1));
             const auto generation = static_cast<std::uint16_t>(cqe.user_data >> generation_shift);
@@ -260,10 +256,7 @@ class uring_engine final : public detail::engine {
     /// Any completion but the next bytes of a receive that goes on.
     void reap_one(const io_uring_cqe& cqe, op& target, std::uint16_t generation,
                   std::vector<completion>& out) noexcept {
-        if (&target == &wake_) {
-            wake_.in_flight = false;
-            return;
-        }
+        if (&target == &wake_) return woken();
         const bool more = cqe.flags & IORING_CQE_F_MORE;
         const std::uint8_t state = target.engine_state & ~cancel_sent;
         if (state == ring_receive && cqe.res == -ENOBUFS && !more) return starve(target);
@@ -285,13 +278,23 @@ class uring_engine final : public detail::engine {
                 const bool left_some = cqe.flags & IORING_CQE_F_SOCK_NONEMPTY;
                 if (cqe.res > 0 && short_read && !left_some) done.flags |= op_flags::drained;
             }
+            if (target.engine_state & cancel_sent) std::erase(under_cancel_, &target);
             target.engine_state = plain;
         }
         out.push_back(done);
     }
+    /// The kernel does not find an operation while it tries it again and again, as it does with a
+    /// send to a full socket whose peer has half-closed (seen on 6.18: the poll behind it always
+    /// includes RDHUP). So whoever is still there is asked again, a little later.
+    clock::time_point cancel_again(clock::time_point deadline) noexcept {
+        cancel_failed_ = false;
+        for (op* each : under_cancel_) send_cancel(tag(*each), 0);
+        return std::min(deadline, clock::now() + std::chrono::milliseconds(1));
+    }
     void starve(op& request) noexcept {
         ++exhausted_;
         if (request.engine_state & cancel_sent) {
+            std::erase(under_cancel_, &request);
             made_here_.push_back(cancelled(request));
             return;
         }
@@ -303,6 +306,7 @@ class uring_engine final : public detail::engine {
     void complete_fast_sends(std::vector<completion>& out) noexcept {
         for (op* sent : fast_sends_) {
             if ((sent->engine_state & ~cancel_sent) != fast_send_pending) continue;
+            if (sent->engine_state & cancel_sent) std::erase(under_cancel_, sent);
             sent->engine_state = plain;
             out.push_back(
                 {sent, nullptr, static_cast<std::int32_t>(sent->length), 0, 0, sent->generation});
@@ -310,24 +314,32 @@ class uring_engine final : public detail::engine {
         fast_sends_.clear();
     }
 
+    /// A poll, not a read: it leaves no memory of ours with the kernel when the engine goes.
     void arm_wake() noexcept {
         io_uring_sqe* entry = ring_.get_sqe();
-        io_uring_prep_read(entry, wake_fd_, &wake_count_, sizeof wake_count_, 0);
+        io_uring_prep_poll_add(entry, wake_fd_, POLLIN);
         wake_.in_flight = true;
         ++wake_.generation;
         entry->user_data = tag(wake_);
     }
+    void woken() noexcept {
+        wake_.in_flight = false;
+        std::uint64_t count = 0;
+        // It is not readable when the poll was cancelled with everything else.
+        [[maybe_unused]] const auto taken = ::read(wake_fd_, &count, sizeof count);
+    }
+
     ring ring_;
     buffer_ring buffers_;
     std::vector<op*> fast_sends_;        // submitted, outcome not known yet
     std::vector<op*> starved_;           // receives without a buffer
+    std::vector<op*> under_cancel_;      // asked to end, not back yet
+    bool cancel_failed_ = false;         // a cancel found nothing since they were asked
     std::vector<completion> made_here_;  // completions that need no kernel
     std::vector<std::unique_ptr<message>>
         scratch_;  // headers of vectored sends, until they are submitted
     int wake_fd_ = -1;
-    std::uint64_t wake_count_ = 0;
     op wake_{nullptr};
-    bool closing_ = false;
     std::uint64_t exhausted_ = 0;
 };
 

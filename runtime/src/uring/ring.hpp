@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <thread>
 
 #include <ouro/runtime/loop.hpp>
 
@@ -21,6 +22,10 @@ struct features {
     bool incremental_buffers = false;  // 6.12
     bool fast_send = false;            // 5.17
 };
+
+/// Throws `std::system_error` for a `call` of io_uring's that failed, with the likely cause and the
+/// remedy.
+[[noreturn]] void refuse(int failure, const char* call);
 
 /// Owns the ring of one loop. Used by the thread that first enters it.
 class ring {
@@ -67,6 +72,11 @@ class ring {
     features& can() noexcept { return features_; }
     std::string report() const;
     bool foreign_process() const noexcept;
+    /// True where a single issuer's ring cannot be entered: on any thread but the first that
+    /// entered it.
+    bool foreign_thread() const noexcept {
+        return enabled_ && features_.single_issuer && issuer_ != std::this_thread::get_id();
+    }
 
     std::uint64_t enters = 0;
     std::uint64_t submitted = 0;
@@ -87,6 +97,7 @@ class ring {
     unsigned known_head_ = 0;      // the kernel has read the entries below it, at least
     unsigned submitted_tail_ = 0;  // entries below it were taken by the kernel
     bool enabled_ = false;
+    std::thread::id issuer_;
     int owner_pid_ = 0;
     int enter_fd_ = -1;
     unsigned enter_flags_ = 0;

@@ -1,5 +1,6 @@
 // Making a ring: the best flags this kernel takes, smaller when memory is short, and an error a
 // person can act on.
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -67,9 +68,12 @@ std::string diagnosis(int failure) {
     }
 }
 
-[[noreturn]] void refuse(int failure) {
-    throw std::system_error(failure, std::system_category(),
-                            "io_uring_setup failed: " + diagnosis(failure));
+/// What is written on stderr must not end up in a connection that got number 2: missing standard
+/// descriptors are filled.
+void keep_standard_descriptors() noexcept {
+    for (int fd = 0; fd < 3; ++fd) {
+        if (::fcntl(fd, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != fd) return;
+    }
 }
 
 /// Refuses sizes that no kernel takes, before they look like a kernel that is too old.
@@ -107,8 +111,14 @@ int set_up(const loop_options& options, unsigned entries, io_uring& made, io_uri
 
 }  // namespace
 
+void refuse(int failure, const char* call) {
+    throw std::system_error(failure, std::system_category(),
+                            std::string(call) + " failed: " + diagnosis(failure));
+}
+
 ring::ring(const loop_options& options) : owner_pid_(::getpid()) {
     check(options);
+    keep_standard_descriptors();
     io_uring_params params{};
     unsigned entries = options.sq_entries;
     int outcome = set_up(options, entries, uring_, params);
@@ -116,7 +126,14 @@ ring::ring(const loop_options& options) : owner_pid_(::getpid()) {
         entries /= 2;
         outcome = set_up(options, entries, uring_, params);
     }
-    if (outcome < 0) refuse(-outcome);
+    if (outcome < 0) refuse(-outcome, "io_uring_setup");
+    // A filter may forbid this call alone. On a ring that is not enabled it does nothing.
+    if (::syscall(__NR_io_uring_enter, uring_.ring_fd, 0, 0, 0, nullptr, 0) < 0 &&
+        (errno == EPERM || errno == ENOSYS)) {
+        const int failure = errno;
+        io_uring_queue_exit(&uring_);
+        refuse(failure, "io_uring_enter");
+    }
     setup_flags_ = params.flags;
     entry_count_ = *uring_.sq.kring_entries;
     io_uring_ring_dontfork(&uring_);
@@ -150,6 +167,7 @@ bool ring::foreign_process() const noexcept { return ::getpid() != owner_pid_; }
 /// Makes the calling thread the ring's issuer.
 void ring::enable() noexcept {
     enabled_ = true;
+    issuer_ = std::this_thread::get_id();
     const int outcome =
         register_call(IORING_REGISTER_ENABLE_RINGS, nullptr, 0);  // no call for it in 2.3
     OURO_ASSERT(outcome == 0, "the ring could not be enabled");

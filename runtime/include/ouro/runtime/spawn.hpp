@@ -44,6 +44,9 @@ class task_core : public task_runner, public list_link {
     const error& failure_seen() noexcept;
     std::exception_ptr thrown_seen() noexcept;
 
+    /// The task this one waits for, or null when it waits for something else.
+    task_core* joined() const noexcept;
+
     void retain() noexcept { ++references_; }
     void release() noexcept;
     /// Tells `hook` when the task is done. It must not be done yet.
@@ -51,8 +54,12 @@ class task_core : public task_runner, public list_link {
     /// Takes down the frames of a task that will never be resumed again.
     void destroy_frames() noexcept;
     static task_core* current() noexcept;
+    /// The task behind a ready node, or null when the node is something else.
+    static task_core* from(ready_node& node) noexcept {
+        return node.run == &run_ready ? static_cast<resume_node&>(node).owner : nullptr;
+    }
     /// A cancellation came too late for the wait it was meant for: it is due at the next one.
-    void defer_cancel() noexcept { must_cancel_ = cancel_requests_ != 0; }
+    void defer_cancel() noexcept { must_cancel_ = came_late_ = cancel_requests_ != 0; }
 
   protected:
     task_core(loop& home, promise_base& root, std::source_location created) noexcept;
@@ -91,6 +98,7 @@ class task_core : public task_runner, public list_link {
     unsigned references_ = 1;    // the loop's own, while it is not done
     unsigned cancel_requests_ = 0;
     cancel_cause cause_ = cancel_cause::none;
+    bool came_late_ = false;    // it lost the race against a result: void if there is no next await
     bool must_cancel_ = false;  // a cancellation is due at the next await
     bool started_ = false;
     bool seen_ = false;  // somebody looked at the failure
@@ -152,6 +160,7 @@ class join_wait : public wait_point, public done_hook {
     static void cancel_target(wait_point& wait, cancel_cause cause) noexcept;
 
   protected:
+    friend class task_core;
     task_core* target_;
 };
 
