@@ -24,6 +24,9 @@ struct completion {
     std::uint16_t generation;  // of the op, when it was started
 };
 
+/// `op::engine_state` of an op whose terminal completion is queued: a cancel comes too late.
+inline constexpr std::uint8_t completion_queued = 0x40;
+
 /// Operations as in `io.hpp`; every started op gets its completions through `poll`, the last one
 /// without `more`.
 class engine {

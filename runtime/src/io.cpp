@@ -71,7 +71,7 @@ void resolve(loop& home, resolve_op& request) noexcept {
 }
 
 void cancel(loop& home, op& request) noexcept {
-    if (!request.in_flight) return;
+    if (!request.in_flight || request.engine_state == detail::completion_queued) return;
     if (request.engine_state == detail::resolving) {
         return detail::cancel_resolve(home.state(), static_cast<resolve_op&>(request));
     }

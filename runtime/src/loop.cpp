@@ -216,6 +216,7 @@ void loop_state::run_until_stopped() {
 }
 
 void loop_state::complete_later(op& target, std::int32_t res) noexcept {
+    target.engine_state = completion_queued;
     deferred.push_back({&target, nullptr, res, 0, 0, target.generation});
 }
 

@@ -23,7 +23,6 @@ namespace {
 using detail::completion;
 
 // op::engine_state
-constexpr std::uint8_t plain = 0;
 constexpr std::uint8_t fast_send_pending = 1;  // no completion will come unless it failed
 constexpr std::uint8_t starved = 2;            // waits for a shared buffer, not in the kernel
 constexpr std::uint8_t ring_receive = 3;
@@ -189,6 +188,7 @@ class uring_engine final : public detail::engine {
 
   private:
     static completion cancelled(op& request) noexcept {
+        request.engine_state = detail::completion_queued;
         return {&request, nullptr, -ECANCELED, 0, 0, request.generation};
     }
 
@@ -279,7 +279,7 @@ class uring_engine final : public detail::engine {
                 if (cqe.res > 0 && short_read && !left_some) done.flags |= op_flags::drained;
             }
             if (target.engine_state & cancel_sent) std::erase(under_cancel_, &target);
-            target.engine_state = plain;
+            target.engine_state = detail::completion_queued;
         }
         out.push_back(done);
     }
@@ -307,7 +307,7 @@ class uring_engine final : public detail::engine {
         for (op* sent : fast_sends_) {
             if ((sent->engine_state & ~cancel_sent) != fast_send_pending) continue;
             if (sent->engine_state & cancel_sent) std::erase(under_cancel_, sent);
-            sent->engine_state = plain;
+            sent->engine_state = detail::completion_queued;
             out.push_back(
                 {sent, nullptr, static_cast<std::int32_t>(sent->length), 0, 0, sent->generation});
         }
