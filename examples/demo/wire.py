@@ -126,7 +126,7 @@ async def send_in_chunks(writer: asyncio.StreamWriter, data: bytes) -> None:
 async def read_back(sock: socket.socket, comparer: Comparer, pause_seconds: float = 0,
                     until_eof: bool = False, chunk_bytes: int = CHUNK_BYTES,
                     enough_bytes: int | None = None) -> None:
-    """Reads the echo until it is complete, or enough came, or, with until_eof, the server closes."""
+    """Reads the echo until it is complete, enough came, or (until_eof) the server closes."""
     loop = asyncio.get_running_loop()
     while until_eof or not comparer.is_complete:
         if enough_bytes is not None and comparer.at >= enough_bytes:

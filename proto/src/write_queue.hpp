@@ -36,6 +36,7 @@ class write_queue {
     std::size_t size() const noexcept { return size_; }
     /// Copies `data` to the end.
     void append(bytes data) {
+        if (data.empty()) return;
         size_ += data.size();
         if (last_ && static_cast<std::size_t>(last_->limit - last_->end) >= data.size()) {
             std::memcpy(last_->end, data.data(), data.size());

@@ -150,6 +150,7 @@ void loop_state::destroy_tasks() noexcept {
                 .subject = left->name(),
                 .created = {}});
         left->destroy_frames();
+        ready = {};  // it may have woken one that is destroyed next
     }
 }
 

@@ -338,8 +338,11 @@ void join_wait::start() noexcept {
     }
     if (target_->done()) return task_done();
     // In a circle of tasks that wait for each other none could ever end (rule 119 is the smallest).
-    for (task_core* each = target_; each; each = each->joined()) {
-        if (each == task_core::current()) {
+    // Only a task that is waited for can close one.
+    task_core* const own = task_core::current();
+    const bool may_close = own && (own == target_ || own->awaited());
+    for (task_core* each = may_close ? target_ : nullptr; each; each = each->joined()) {
+        if (each == own) {
             return wake_failed(error(errc::invalid_state, "await a task that waits for this one"));
         }
     }

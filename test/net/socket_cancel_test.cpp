@@ -1,4 +1,5 @@
-// Raw sockets, interrupted: cancelled and closed with operations under way, and never a byte or a connection lost.
+// Raw sockets, interrupted: cancelled and closed with operations under way, and never a byte or a
+// connection lost.
 #include <ouro/net/socket.hpp>
 
 #include "async_test.hpp"

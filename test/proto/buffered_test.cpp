@@ -35,7 +35,8 @@ std::size_t total(const std::vector<std::size_t>& chunks) {
 
 BOOST_AUTO_TEST_SUITE(buffered)
 
-constexpr way buffered_ways[] = {{kind::buffered, medium::tcp}, {kind::buffered, medium::unix_stream}};
+constexpr way buffered_ways[] = {{kind::buffered, medium::tcp},
+                                 {kind::buffered, medium::unix_stream}};
 
 // rule 311
 OURO_ASYNC_TEST(the_hint_is_minus_one_or_a_size_and_binds_nobody) {
@@ -189,7 +190,8 @@ OURO_ASYNC_TEST(the_buffer_is_not_touched_after_connection_lost) {
         auto on = co_await connect_recorder(seen, how.over);
         co_await eventually([&] { return on.seen->hints.size() == 1; });
         on.link->abort();
-        // A receive into `room` is still in flight here. It must be back before the protocol hears of the end.
+        // A receive into `room` is still in flight here. It must be back before the protocol
+        // hears of the end.
         seen->on_lost = [&] {
             BOOST_TEST(loop::current().counters().ops == 0U);
             std::fill(room.begin(), room.end(), std::byte{'#'});

@@ -18,7 +18,8 @@ OURO_ASYNC_TEST(end_of_stream_leaves_at_once_and_input_goes_on) {
         BOOST_TEST(sees_end(on.peer));  // no turn has passed
         BOOST_TEST(!on.link->is_closing());
         BOOST_TEST(on.link->is_reading());
-        for (int i = 0; i < 5; ++i) co_await send_text(on.peer, pattern(50'000, on.seen->data.size()));
+        for (int i = 0; i < 5; ++i)
+            co_await send_text(on.peer, pattern(50'000, on.seen->data.size()));
         co_await send_text(on.peer, "");
         co_await eventually([&] { return on.seen->data.size() == 250'000; });
         BOOST_TEST(on.seen->story() == "made data");
@@ -266,6 +267,25 @@ OURO_ASYNC_TEST(an_abort_ends_a_close_that_cannot_flush) {
         co_await settle(5);  // the peer reads nothing and is not waited for
         BOOST_TEST(on.seen->story() == "made pause lost");
         BOOST_CHECK(!on.seen->why);
+    }
+}
+
+// rules 355, 726, 733
+// fault 12
+OURO_ASYNC_TEST(an_abort_takes_back_a_send_to_a_peer_that_has_half_closed) {
+    for (const way& how : every_way) {
+        for (const int turns : {0, 1, 2, 3, 10, 150, 300}) {
+            BOOST_TEST_INFO_SCOPE(how << ", aborted after " << turns << " turns");
+            auto on = co_await connect_narrow(how);
+            on.seen->stay_open_after_eof = true;
+            BOOST_CHECK(!on.link->write(pattern(too_much_bytes)));
+            end_now(on.peer);
+            co_await settle(turns);
+            on.link->abort();
+            co_await eventually([&] { return on.seen->lost(); });
+            BOOST_CHECK(!on.seen->why);
+            co_await eventually([] { return loop::current().counters().ops == 0; });
+        }
     }
 }
 

@@ -18,13 +18,20 @@ constexpr place every_place[] = {place::made,   place::data, place::eof,       p
 
 recorder::hook& hook_at(recorder& of, place where) {
     switch (where) {
-        case place::made: return of.on_made;
-        case place::data: return of.on_data;
-        case place::eof: return of.on_eof;
-        case place::pause: return of.on_pause;
-        case place::resume: return of.on_resume;
-        case place::lost: return of.on_lost;
-        default: return of.on_get_buffer;
+    case place::made:
+        return of.on_made;
+    case place::data:
+        return of.on_data;
+    case place::eof:
+        return of.on_eof;
+    case place::pause:
+        return of.on_pause;
+    case place::resume:
+        return of.on_resume;
+    case place::lost:
+        return of.on_lost;
+    default:
+        return of.on_get_buffer;
     }
 }
 
@@ -244,7 +251,8 @@ OURO_ASYNC_TEST(throwing_works_in_every_callback_also_after_an_abort) {
 // fault 57
 OURO_ASYNC_TEST(dropping_every_reference_inside_a_callback_is_harmless) {
     for (const way& how : every_way) {
-        for (const place where : {place::made, place::data, place::eof, place::pause, place::lost}) {
+        for (const place where :
+             {place::made, place::data, place::eof, place::pause, place::lost}) {
             BOOST_TEST_INFO_SCOPE(how << ", callback " << static_cast<int>(where));
             auto [own, other] = co_await socket_pair(how.over);
             bool destroyed = false;
@@ -260,7 +268,8 @@ OURO_ASYNC_TEST(dropping_every_reference_inside_a_callback_is_harmless) {
             if (where == place::data) send_now(other, "x");
             co_await settle();
             other.close();
-            co_await eventually([&] { return destroyed || loop::current().counters().resources == 0; });
+            co_await eventually(
+                [&] { return destroyed || loop::current().counters().resources == 0; });
             BOOST_TEST(loop::current().counters().resources == 0U);
         }
     }

@@ -137,10 +137,12 @@ OURO_ASYNC_TEST(a_writer_pauses_inside_the_write_that_crosses_high_and_resumes_a
         BOOST_TEST_INFO_SCOPE(how);
         auto on = co_await connect_narrow(how);
         on.seen->on_pause = [&] {
-            BOOST_TEST(on.link->get_write_buffer_size() > on.link->get_write_buffer_limits().second);
+            BOOST_TEST(on.link->get_write_buffer_size() >
+                       on.link->get_write_buffer_limits().second);
         };
         on.seen->on_resume = [&] {
-            BOOST_TEST(on.link->get_write_buffer_size() <= on.link->get_write_buffer_limits().first);
+            BOOST_TEST(on.link->get_write_buffer_size() <=
+                       on.link->get_write_buffer_limits().first);
         };
         BOOST_CHECK(!on.link->write(flood()));
         BOOST_TEST(on.seen->story() == "made pause");  // no turn has passed
@@ -178,7 +180,8 @@ OURO_ASYNC_TEST(what_the_kernel_takes_at_once_pauses_nobody) {
         BOOST_CHECK(!on.link->write(pattern(40'000)));
         BOOST_TEST(on.seen->pauses == 0);
         BOOST_TEST(on.link->get_write_buffer_size() == 0U);
-        // Many small writes are staged; above high they are offered to the kernel before anybody is told to pause.
+        // Small writes are staged; above high they are offered to the kernel before anybody is
+        // told to pause.
         for (int i = 0; i < 50; ++i) BOOST_CHECK(!on.link->write(pattern(100)));
         BOOST_TEST(on.seen->pauses == 0);
         BOOST_TEST((co_await read_text(on.peer, 45'000)).size() == 45'000U);
@@ -236,8 +239,7 @@ OURO_ASYNC_TEST(resume_writing_may_write_until_it_is_paused_again) {
         BOOST_CHECK(!on.link->write(flood()));
         BOOST_CHECK(co_await read_text(on.peer, 4 * too_much_bytes) == pattern(4 * too_much_bytes));
         co_await eventually([&] { return on.seen->resumes == 4; });
-        BOOST_TEST(on.seen->story() ==
-                   "made pause resume pause resume pause resume pause resume");
+        BOOST_TEST(on.seen->story() == "made pause resume pause resume pause resume pause resume");
     }
 }
 

@@ -66,8 +66,8 @@ OURO_ASYNC_TEST(a_protocol_that_overrides_nothing_may_be_paused_and_resumed) {
 // rule 290
 OURO_ASYNC_TEST(the_base_class_decides_the_kind) {
     auto [own, peer] = co_await socket_pair(medium::unix_stream);
-    auto made = co_await create_connection([] { return std::make_shared<streaming_with_a_buffer>(); },
-                                           std::move(own));
+    auto made = co_await create_connection(
+        [] { return std::make_shared<streaming_with_a_buffer>(); }, std::move(own));
     send_now(peer, "text");
     co_await eventually([&] { return made.protocol->received == 4; });
     peer.close();
@@ -145,7 +145,8 @@ OURO_ASYNC_TEST(a_close_by_an_earlier_callback_suppresses_later_data) {
         BOOST_TEST_INFO_SCOPE(how);
         auto first = co_await connect_recorder(how);
         auto second = co_await connect_recorder(how);
-        // Whichever of the two is served first closes the other one, whose data is in the same batch of completions.
+        // Whichever of the two is served first closes the other one, whose data is in the same
+        // batch of completions.
         first.seen->on_data = [&] { second.link->close(); };
         second.seen->on_data = [&] { first.link->close(); };
         co_await settle();

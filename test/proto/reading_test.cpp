@@ -74,10 +74,12 @@ OURO_ASYNC_TEST(a_busy_connection_does_not_starve_a_quiet_one) {
         auto busy = co_await connect_recorder(how);
         auto quiet = co_await connect_recorder(how);
         bool enough = false;
-        auto flood = spawn([](socket& to, bool& stop) -> task<> {
-            const std::string text = pattern(64 * 1024);
-            while (!stop) co_await to.send_all(as_bytes(text));
-        }, std::ref(busy.peer), std::ref(enough));
+        auto flood = spawn(
+            [](socket& to, bool& stop) -> task<> {
+                const std::string text = pattern(64 * 1024);
+                while (!stop) co_await to.send_all(as_bytes(text));
+            },
+            std::ref(busy.peer), std::ref(enough));
         co_await eventually([&] { return busy.seen->data.size() > 1'000'000; });
         for (int i = 0; i < 20; ++i) {
             const std::size_t before = quiet.seen->data.size();

@@ -19,9 +19,9 @@ concept moves_data = requires(const View& view) { view.recv_into(mut_bytes()); }
                      requires(const View& view) { view.accept(); } ||
                      requires(const View& view) { view.connect(address()); };
 template <class View>
-concept closes = requires(const View& view) { view.close(); } ||
-                 requires(const View& view) { view.release(); } ||
-                 requires(const View& view) { view.shutdown_write(); };
+concept closes = requires(const View& view) { view.close(); } || requires(const View& view) {
+    view.release();
+} || requires(const View& view) { view.shutdown_write(); };
 
 }  // namespace
 
@@ -74,7 +74,8 @@ OURO_ASYNC_TEST(the_socket_is_one_object_that_can_be_looked_at_only) {
         BOOST_TEST(co_await view->get_option(SOL_SOCKET, SO_TYPE) == SOCK_STREAM);
         co_await view->set_option(SOL_SOCKET, SO_KEEPALIVE, 1);
         BOOST_TEST(co_await view->get_option(SOL_SOCKET, SO_KEEPALIVE) == 1);
-        BOOST_CHECK(co_await view->local_address() == on.link->get_extra_info<address>("sockname") ||
+        BOOST_CHECK(co_await view->local_address() ==
+                        on.link->get_extra_info<address>("sockname") ||
                     how.over == medium::unix_stream);
         on.link->abort();
         co_await eventually([&] { return on.seen->lost(); });

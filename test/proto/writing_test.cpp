@@ -76,7 +76,8 @@ OURO_ASYNC_TEST(many_small_writes_arrive_complete_and_in_order_under_back_pressu
         constexpr std::size_t pieces = 30'000;
         const std::string all = pattern(pieces * piece_bytes);
         for (std::size_t i = 0; i < pieces; ++i) {
-            BOOST_REQUIRE(!on.link->write(std::string_view(all).substr(i * piece_bytes, piece_bytes)));
+            BOOST_REQUIRE(
+                !on.link->write(std::string_view(all).substr(i * piece_bytes, piece_bytes)));
         }
         BOOST_TEST(on.seen->pauses == 1);
         BOOST_CHECK(co_await read_in_pieces(on.peer, all.size(), 342) == all);
@@ -99,12 +100,17 @@ OURO_ASYNC_TEST(any_mixture_of_writes_arrives_byte_for_byte) {
             at += part.size();
             const std::size_t cut = part.empty() ? 0 : random() % part.size();
             switch (random() % 3) {
-                case 0: BOOST_REQUIRE(!on.link->write(part)); break;
-                case 1: BOOST_REQUIRE(!on.link->write(owned(part))); break;
-                default: {
-                    const bytes chunks[] = {as_bytes(part.substr(0, cut)), {}, as_bytes(part.substr(cut))};
-                    BOOST_REQUIRE(!on.link->writelines(chunks));
-                }
+            case 0:
+                BOOST_REQUIRE(!on.link->write(part));
+                break;
+            case 1:
+                BOOST_REQUIRE(!on.link->write(owned(part)));
+                break;
+            default: {
+                const bytes chunks[] = {
+                    as_bytes(part.substr(0, cut)), {}, as_bytes(part.substr(cut))};
+                BOOST_REQUIRE(!on.link->writelines(chunks));
+            }
             }
             if (random() % 10 == 0) co_await yield();
             if (on.seen->pauses > on.seen->resumes && random() % 4 == 0) {
@@ -130,7 +136,8 @@ OURO_ASYNC_TEST(a_full_socket_is_no_error_and_what_is_in_flight_counts) {
         BOOST_TEST(on.link->get_write_buffer_size() <= left + 4);
         BOOST_TEST(on.link->get_write_buffer_size() > 4U);
         BOOST_CHECK(!on.link->is_closing());
-        BOOST_CHECK(co_await read_text(on.peer, too_much_bytes + 4) == pattern(too_much_bytes) + "more");
+        BOOST_CHECK(co_await read_text(on.peer, too_much_bytes + 4) ==
+                    pattern(too_much_bytes) + "more");
         co_await eventually([&] { return on.link->get_write_buffer_size() == 0; });
     }
 }
@@ -232,7 +239,8 @@ OURO_ASYNC_TEST(writelines_looks_at_the_high_limit_once_after_all_chunks) {
         BOOST_CHECK(!on.link->writelines(chunks));
         BOOST_TEST(on.seen->pauses == 1);
         BOOST_TEST(at_pause == queued + 400);
-        BOOST_TEST((co_await read_text(on.peer, too_much_bytes + 400)).size() == too_much_bytes + 400);
+        BOOST_TEST((co_await read_text(on.peer, too_much_bytes + 400)).size() ==
+                   too_much_bytes + 400);
     }
 }
 

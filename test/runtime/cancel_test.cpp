@@ -308,7 +308,7 @@ OURO_ASYNC_TEST(an_uncancel_of_a_finished_task_does_not_change_how_it_ended) {
 
 // rule 116
 OURO_ASYNC_TEST(a_scope_takes_back_its_own_request_and_leaves_that_of_others) {
-    // What a timeout does: cancel, see it arrive, take it back, and convert only when nobody else asked.
+    // What a timeout does: cancel, see it arrive, take it back, convert only if nobody else asked.
     auto own = std::make_shared<task_handle<std::string>>();
     const auto body = [](std::shared_ptr<task_handle<std::string>> self) -> task<std::string> {
         const unsigned before = self->cancelling();

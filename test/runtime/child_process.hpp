@@ -14,8 +14,9 @@ struct child_outcome {
     std::string errors;
 };
 
-/// Forks, runs `body` in the child and exits with what it returns, without running destructors of the parent's objects
-/// there. An exception that leaves `body` is printed and exits with 99; a child that hangs is ended by SIGALRM.
+/// Forks, runs `body` in the child and exits with what it returns, without running destructors of
+/// the parent's objects there. An exception that leaves `body` is printed and exits with 99; a
+/// child that hangs is ended by SIGALRM.
 child_outcome in_child(function<int()> body);
 
 /// True when `text` has `part` in it.

@@ -19,10 +19,15 @@ enum class ending { value, error, exception, cancelled };
 task<int> chain(int left, ending how) {
     if (left > 0) co_return 1 + co_await chain(left - 1, how);
     switch (how) {
-        case ending::error: co_return error(errc::unsupported, "bottom");
-        case ending::exception: throw 42;
-        case ending::cancelled: co_await sleep(std::chrono::hours(1)); break;
-        default: co_await yield();
+    case ending::error:
+        co_return error(errc::unsupported, "bottom");
+    case ending::exception:
+        throw 42;
+    case ending::cancelled:
+        co_await sleep(std::chrono::hours(1));
+        break;
+    default:
+        co_await yield();
     }
     co_return 1;
 }
@@ -101,15 +106,15 @@ BOOST_AUTO_TEST_CASE(closing_the_loop_takes_down_a_hundred_thousand_frames) {
     BOOST_TEST(detail::frame_pool::live() == frames);
 }
 
-OURO_ASYNC_TEST(a_chain_of_tasks_given_as_arguments_runs) {
-    co_await deep_task(depth);
-}
+OURO_ASYNC_TEST(a_chain_of_tasks_given_as_arguments_runs) { co_await deep_task(depth); }
 
 // A chain that was never started has no loop that could take it apart.
 BOOST_AUTO_TEST_CASE(a_chain_that_was_never_started_is_destroyed_in_constant_stack) {
     const auto child = in_child([] {
         const long frames = detail::frame_pool::live();
-        { auto dropped = deep_task(depth); }
+        {
+            auto dropped = deep_task(depth);
+        }
         return detail::frame_pool::live() == frames ? 0 : 1;
     });
     BOOST_TEST(child.exit_code == 0);

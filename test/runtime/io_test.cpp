@@ -43,7 +43,8 @@ struct listening {
         sockaddr_in any{};
         any.sin_family = AF_INET;
         any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        BOOST_REQUIRE(io::bind(home, fd, reinterpret_cast<sockaddr*>(&any), sizeof any).has_value());
+        BOOST_REQUIRE(
+            io::bind(home, fd, reinterpret_cast<sockaddr*>(&any), sizeof any).has_value());
         BOOST_REQUIRE(io::listen(home, fd, 100).has_value());
         name = io::local_name(home, fd).value();
     }
@@ -173,6 +174,34 @@ OURO_ASYNC_TEST(a_receive_that_waits_for_a_shared_buffer_can_be_cancelled) {
         BOOST_TEST(receives[i]->terminals == 1);
         BOOST_TEST((receives[i]->received + drained(pairs[i]->ours) == sent));
     }
+}
+
+OURO_ASYNC_TEST(a_starved_receive_that_is_cancelled_twice_ends_once) {
+    loop& home = loop::current();
+    constexpr std::size_t count = 40;
+    const std::string sent = pattern(100'000);
+    std::vector<std::unique_ptr<descriptors>> pairs;
+    std::vector<std::unique_ptr<noted_op>> receives;
+    for (std::size_t i = 0; i < count; ++i) {
+        pairs.push_back(std::make_unique<descriptors>());
+        receives.push_back(std::make_unique<noted_op>());
+        pairs[i]->peer_sends(sent);
+        io::recv_ring(home, *receives[i], pairs[i]->ours);
+    }
+    // Runs while most of them have found no buffer and have not started again.
+    home.call_soon([&] {
+        BOOST_TEST(home.statistics().ring_exhausted > 0U);
+        for (int twice = 0; twice < 2; ++twice) {
+            for (auto& receive : receives) io::cancel(home, *receive);
+        }
+    });
+    for (auto& receive : receives) (void)co_await receive->end();
+    co_await settle();
+    for (std::size_t i = 0; i < count; ++i) {
+        BOOST_TEST(receives[i]->terminals == 1);
+        BOOST_TEST((receives[i]->received + drained(pairs[i]->ours) == sent));
+    }
+    BOOST_TEST(home.statistics().late_completions == 0U);
 }
 
 OURO_ASYNC_TEST(send_takes_all_bytes_although_the_peer_reads_slowly) {

@@ -182,7 +182,7 @@ BOOST_AUTO_TEST_CASE(a_task_that_does_not_end_is_destroyed_innermost_first_and_r
 }
 
 BOOST_AUTO_TEST_CASE(tasks_that_wait_for_one_that_does_not_end_are_destroyed_too) {
-    // Ended once by the first and once by the second: whoever goes first must not leave the other in a queue.
+    // Whoever of the two is destroyed first must not leave the other in a queue.
     for (const bool joiner_first : {false, true}) {
         auto tested = std::make_unique<loop>(options_for(engine::uring));
         tested->set_exception_handler([](loop&, const failure_report&) {});
@@ -334,7 +334,8 @@ BOOST_AUTO_TEST_CASE(many_loops_are_made_and_closed_without_losing_descriptors) 
     const int before = lowest_free();
     for (int i = 0; i < 50; ++i) {
         loop made(options_for(i % 2 ? engine::uring : engine::plain_uring));
-        BOOST_TEST_REQUIRE(made.run_until_complete([]() -> task<> { co_await yield(); }()).has_value());
+        BOOST_TEST_REQUIRE(
+            made.run_until_complete([]() -> task<> { co_await yield(); }()).has_value());
     }
     BOOST_TEST(lowest_free() == before);
 }

@@ -209,7 +209,9 @@ BOOST_AUTO_TEST_CASE(what_a_dropped_post_owns_may_post_while_it_is_destroyed) {
     struct posts_again {
         explicit posts_again(loop_handle to) : handle(std::move(to)) {}
         posts_again(posts_again&&) noexcept = default;
-        ~posts_again() { handle.post([] {}); }
+        ~posts_again() {
+            handle.post([] {});
+        }
         loop_handle handle;
     };
     loop home(options_for(engine::uring));
@@ -246,7 +248,8 @@ BOOST_AUTO_TEST_CASE(posts_race_with_the_close_and_each_either_runs_or_is_destro
 BOOST_AUTO_TEST_CASE(a_post_that_throws_is_reported_and_the_loop_goes_on) {
     loop home(options_for(engine::uring));
     std::vector<failure_report> seen;
-    home.set_exception_handler([&](loop&, const failure_report& report) { seen.push_back(report); });
+    home.set_exception_handler(
+        [&](loop&, const failure_report& report) { seen.push_back(report); });
     home.get_handle().post([] { throw std::runtime_error("in a post"); });
     home.get_handle().stop();
     home.run_forever();

@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <poll.h>
 
+#include <csignal>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "async_test.hpp"
+#include "child_process.hpp"
 #include "noted_op.hpp"
 
 namespace ouro::test {
@@ -357,6 +359,16 @@ BOOST_AUTO_TEST_CASE(the_running_loop_is_known_in_its_thread_for_as_long_as_it_r
     BOOST_TEST(!loop::try_current());
 }
 
+// rule 124
+BOOST_AUTO_TEST_CASE(asking_for_the_running_loop_where_none_runs_is_a_mistake) {
+    const auto child = in_child([] {
+        (void)loop::current();
+        return 0;
+    });
+    BOOST_TEST(child.signal == SIGABRT);
+    BOOST_TEST(contains(child.errors, "no loop runs in this thread"));
+}
+
 // rule 25
 BOOST_AUTO_TEST_CASE(loops_of_different_threads_do_not_see_each_other) {
     loop other(options_for(engine::plain_uring));
@@ -389,12 +401,11 @@ BOOST_AUTO_TEST_CASE(the_standard_descriptors_keep_their_flags) {
 // rule 78
 BOOST_AUTO_TEST_CASE(an_empty_callback_is_refused) {
     BOOST_TEST(refused_with(errc::value_error, [this] { home.call_soon(callback()); }));
-    BOOST_TEST(refused_with(errc::value_error,
-                            [this] { home.call_at(clock::now(), callback()); }));
+    BOOST_TEST(refused_with(errc::value_error, [this] { home.call_at(clock::now(), callback()); }));
     BOOST_TEST(home.counters().calls == 0U);
 }
 
-// fault 67
+// faults 27, 67
 OURO_ASYNC_TEST(a_callback_that_posts_itself_for_ever_leaves_room_for_io_and_timers) {
     loop& home = loop::current();
     bool spinning = true;

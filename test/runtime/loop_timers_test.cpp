@@ -29,13 +29,11 @@ struct plain_loop {
 };
 
 template <class... Arguments>
-concept timer_arguments = requires(loop& home, Arguments... arguments) {
-    home.call_later(std::move(arguments)...);
-};
+concept timer_arguments =
+    requires(loop& home, Arguments... arguments) { home.call_later(std::move(arguments)...); };
 template <class... Arguments>
-concept deadline_arguments = requires(loop& home, Arguments... arguments) {
-    home.call_at(std::move(arguments)...);
-};
+concept deadline_arguments =
+    requires(loop& home, Arguments... arguments) { home.call_at(std::move(arguments)...); };
 
 /// Keeps the thread busy until the clock has moved.
 void let_time_pass(clock::duration atleast) {
@@ -82,7 +80,8 @@ BOOST_AUTO_TEST_CASE(all_timers_that_are_due_fire_in_the_same_turn) {
 }
 
 // rules 34, 35
-BOOST_AUTO_TEST_CASE(overdue_timers_fire_in_order_of_deadline_and_equal_ones_in_order_of_the_calls) {
+BOOST_AUTO_TEST_CASE(
+    overdue_timers_fire_in_order_of_deadline_and_equal_ones_in_order_of_the_calls) {
     const auto past = home.time() - 1s;
     home.call_at(past + 3ms, note('e'));
     home.call_at(past + 1ms, note('b'));
@@ -202,7 +201,8 @@ BOOST_AUTO_TEST_CASE(thousands_of_timers_made_and_cancelled_from_timers_lose_non
         for (int i = 0; i < 2 && made < 20'000; ++i) {
             ++made;
             home.call_later(std::chrono::microseconds(made % 7), [&] { more(); });
-            doomed.push_back(home.call_later(std::chrono::microseconds(500 + made % 11), note('x')));
+            doomed.push_back(
+                home.call_later(std::chrono::microseconds(500 + made % 11), note('x')));
         }
         while (doomed.size() > 10) {
             doomed.front().cancel();
@@ -219,7 +219,8 @@ BOOST_AUTO_TEST_CASE(thousands_of_timers_made_and_cancelled_from_timers_lose_non
 
 // fault 29
 BOOST_AUTO_TEST_CASE(a_million_timers_are_added_and_dropped) {
-    for (int i = 0; i < 1'000'000; ++i) home.call_later(1h + std::chrono::nanoseconds(i % 977), [] {});
+    for (int i = 0; i < 1'000'000; ++i)
+        home.call_later(1h + std::chrono::nanoseconds(i % 977), [] {});
     BOOST_TEST(home.counters().timers == 1'000'000U);
     one_turn();
     home.close();

@@ -122,14 +122,16 @@ OURO_ASYNC_TEST(a_cancel_that_is_late_does_not_hit_the_next_use_of_the_same_op) 
         if (!std::exchange(restarted, true)) io::recv(home, self, fds.ours, room);
     };
     io::recv(home, receive, fds.ours, room);
-    // The next turn reaps the completion first and then runs this, before it delivers: too late for the first use.
+    // The next turn reaps the completion first and then runs this, before it delivers: too late for
+    // the first use.
     home.call_soon([&] { io::cancel(home, receive); });
     co_await settle();
     BOOST_TEST(restarted);
     BOOST_TEST(receive.in_flight);
     fds.peer_sends("22");
     while (receive.in_flight) co_await yield();
-    BOOST_TEST(receive.results == (std::vector<std::int32_t>{1, 2}), boost::test_tools::per_element());
+    BOOST_TEST(receive.results == (std::vector<std::int32_t>{1, 2}),
+               boost::test_tools::per_element());
 }
 
 OURO_ASYNC_TEST(an_op_may_be_started_again_from_its_own_completion) {

@@ -1,4 +1,5 @@
-// Queues far too small for what is asked of them, and a system call that is interrupted all the time.
+// Queues far too small for what is asked of them, and a system call that is interrupted all the
+// time.
 #include <ouro/runtime/loop.hpp>
 
 #include <boost/test/unit_test.hpp>
@@ -151,8 +152,8 @@ BOOST_AUTO_TEST_CASE(a_flood_of_completions_leaves_room_for_others) {
 // faults 8, 9, 79
 OURO_ASYNC_TEST(signals_that_interrupt_the_kernel_call_lose_no_byte) {
     loop& home = loop::current();
-    struct sigaction quiet {};
-    struct sigaction before {};
+    struct sigaction quiet{};
+    struct sigaction before{};
     quiet.sa_handler = [](int) {};
     ::sigaction(SIGALRM, &quiet, &before);
     std::atomic<bool> storm{true};
@@ -195,8 +196,8 @@ OURO_ASYNC_TEST(signals_that_interrupt_the_kernel_call_lose_no_byte) {
 
 // fault 8
 OURO_ASYNC_TEST(signals_do_not_let_a_timer_fire_early_or_get_lost) {
-    struct sigaction quiet {};
-    struct sigaction before {};
+    struct sigaction quiet{};
+    struct sigaction before{};
     quiet.sa_handler = [](int) {};
     ::sigaction(SIGALRM, &quiet, &before);
     std::atomic<bool> storm{true};

@@ -105,18 +105,20 @@ OURO_ASYNC_TEST(a_handle_joins_from_any_number_of_places) {
 }
 
 OURO_ASYNC_TEST(an_rvalue_handle_moves_the_value_out) {
-    auto value = co_await spawn([]() -> task<std::unique_ptr<int>> { co_return std::make_unique<int>(4); });
+    auto value =
+        co_await spawn([]() -> task<std::unique_ptr<int>> { co_return std::make_unique<int>(4); });
     BOOST_TEST(*value == 4);
     auto later = co_await as_result(spawn([]() -> task<std::unique_ptr<int>> {
-        co_await yield();
-        co_return std::make_unique<int>(5);
-    }).join());
+                                        co_await yield();
+                                        co_return std::make_unique<int>(5);
+                                    }).join());
     BOOST_TEST(**later == 5);
 }
 
 BOOST_AUTO_TEST_CASE(run_until_complete_of_a_handle_leaves_the_value_to_others) {
     loop home(options_for(engine::uring));
-    auto started = spawn(home, []() -> task<std::string> { co_return "a text that is not short"; }());
+    auto started =
+        spawn(home, []() -> task<std::string> { co_return "a text that is not short"; }());
     BOOST_TEST(home.run_until_complete(started).value() == "a text that is not short");
     BOOST_TEST(home.run_until_complete(started).value() == "a text that is not short");
 }
@@ -130,6 +132,17 @@ OURO_ASYNC_TEST(awaiting_a_done_task_does_not_give_up_control) {
     BOOST_TEST(co_await started == 1);
     BOOST_TEST(!other_ran);
     co_await settle();
+}
+
+// rule 87
+OURO_ASYNC_TEST(joining_a_task_that_has_failed_already_resumes_through_the_ready_queue) {
+    auto started = spawn(fail_with(errc::unsupported));
+    co_await settle();
+    bool other_ran = false;
+    loop::current().call_soon([&] { other_ran = true; });
+    const auto joined = co_await as_result(started.join());
+    BOOST_TEST((joined.error() == errc::unsupported));
+    BOOST_TEST(other_ran);
 }
 
 // rule 86
@@ -344,6 +357,16 @@ BOOST_AUTO_TEST_CASE(awaiting_a_task_of_another_loop_fails) {
     BOOST_TEST((waiting.failure() == errc::wrong_loop));
 }
 
+template <class Handle>
+concept can_be_completed = requires(Handle handle) { handle.set_result(1); } ||
+                           requires(Handle handle) { handle.set_error(error()); };
+
+BOOST_AUTO_TEST_CASE(nobody_else_can_set_the_outcome_of_a_task) {
+    static_assert(!can_be_completed<task_handle<int>>);
+    static_assert(!can_be_completed<task_handle<>>);
+    BOOST_TEST(!task_handle<int>());
+}
+
 // rule 123
 OURO_ASYNC_TEST(the_current_task_is_the_one_being_stepped_and_none_in_a_callback) {
     auto* const own = detail::task_core::current();
@@ -422,10 +445,12 @@ BOOST_AUTO_TEST_CASE(a_handle_may_outlive_its_loop_even_with_a_failure_nobody_lo
     BOOST_TEST(child.exit_code == 0);
 }
 
+// rule 698
 BOOST_AUTO_TEST_CASE(run_gives_the_exit_code_of_the_main_task) {
     BOOST_TEST(run([]() -> task<int> { co_return co_await give_later(3); }) == 3);
-    BOOST_TEST(run([](int a, std::string b) -> task<int> { co_return a + static_cast<int>(b.size()); },
-                   4, "abc") == 7);
+    BOOST_TEST(
+        run([](int a, std::string b) -> task<int> { co_return a + static_cast<int>(b.size()); }, 4,
+            "abc") == 7);
     BOOST_TEST(run([]() -> task<> { co_await yield(); }) == 0);
     BOOST_TEST(!loop::try_current());
 }
@@ -437,6 +462,7 @@ BOOST_AUTO_TEST_CASE(run_tells_why_the_main_task_failed) {
     BOOST_TEST(contains(captured.text(), "spawn_test.cpp"));
 }
 
+// rule 700
 BOOST_AUTO_TEST_CASE(run_lets_an_exception_out_once_everything_is_closed) {
     bool ended = false;
     BOOST_CHECK_THROW(run([&]() -> task<> {
@@ -452,6 +478,36 @@ BOOST_AUTO_TEST_CASE(run_lets_an_exception_out_once_everything_is_closed) {
     BOOST_TEST(!loop::try_current());
 }
 
+// rule 701
+BOOST_AUTO_TEST_CASE(run_reports_what_fails_while_it_ends_with_the_name_of_the_task) {
+    captured_stderr captured;
+    BOOST_TEST(run([]() -> task<> {
+                   spawn([]() -> task<> {
+                       (void)co_await as_result(sleep(1h));
+                       co_await result<>(errc::no_address);
+                   }).set_name("straggler");
+                   co_await yield();
+               }) == 0);
+    BOOST_TEST(contains(captured.text(), "straggler"));
+    BOOST_TEST(contains(captured.text(), "the name has no address"));
+}
+
+// rule 703
+BOOST_AUTO_TEST_CASE(run_inside_a_running_loop_is_refused) {
+    captured_stderr captured;
+    bool inner_ran = false;
+    const int outer = run([&]() -> task<int> {
+        co_return run([&]() -> task<int> {
+            inner_ran = true;
+            co_return 0;
+        });
+    });
+    BOOST_TEST(outer == 1);
+    BOOST_TEST(!inner_ran);
+    BOOST_TEST(contains(captured.text(), "already running"));
+}
+
+// rules 698, 701
 BOOST_AUTO_TEST_CASE(run_cancels_what_the_main_task_left_and_waits_for_it) {
     std::string order;
     BOOST_TEST(run([&]() -> task<int> {

@@ -68,7 +68,8 @@ OURO_ASYNC_TEST(awaiting_yields_the_plain_value) {
     co_await nothing();
     auto text = co_await []() -> task<std::string> { co_return "short"; }();
     BOOST_TEST(text == "short");
-    auto pointer = co_await []() -> task<std::unique_ptr<int>> { co_return std::make_unique<int>(6); }();
+    auto pointer =
+        co_await []() -> task<std::unique_ptr<int>> { co_return std::make_unique<int>(6); }();
     BOOST_TEST(*pointer == 6);
     auto braced = co_await []() -> task<std::pair<int, int>> { co_return {1, 2}; }();
     BOOST_TEST(braced.second == 2);
@@ -221,7 +222,8 @@ OURO_ASYNC_TEST(frames_that_an_error_passes_are_destroyed_innermost_first) {
     };
     const auto ended = co_await as_result(outer());
     BOOST_TEST(!ended.has_value());
-    const log_lines expected{"leaf b", "leaf a", "leaf argument", "middle", "middle argument", "outer"};
+    const log_lines expected{"leaf b", "leaf a",          "leaf argument",
+                             "middle", "middle argument", "outer"};
     BOOST_TEST(log == expected, boost::test_tools::per_element());
 }
 

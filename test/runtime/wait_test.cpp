@@ -1,14 +1,18 @@
-// Innermost awaits: the four ends, foreign coroutine types, operations and the races of their cancellation.
+// Innermost awaits: the four ends, foreign coroutine types, operations and the races of their
+// cancellation.
 #include <ouro/runtime/wait.hpp>
 
 #include <boost/test/unit_test.hpp>
 
+#include <array>
 #include <coroutine>
+#include <csignal>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "async_test.hpp"
+#include "child_process.hpp"
 #include "noted_op.hpp"
 
 namespace ouro::test {
@@ -19,8 +23,7 @@ using namespace std::chrono_literals;
 /// An await that the test ends by hand.
 class manual_wait : public detail::awaitable<manual_wait, int> {
   public:
-    explicit manual_wait(manual_wait** out)
-        : awaitable(kind), out_(out) {}
+    explicit manual_wait(manual_wait** out) : awaitable(kind), out_(out) {}
     void start() noexcept { *out_ = this; }
     int value() const noexcept { return 5; }
     static void cancelled(detail::wait_point& wait, cancel_cause cause) noexcept {
@@ -218,7 +221,8 @@ OURO_ASYNC_TEST(a_cancelled_operation_ends_its_await_only_with_its_own_completio
     loop& home = loop::current();
     descriptors fds;
     result<int> seen = 0;
-    auto waiting = spawn([&]() -> task<> { seen = co_await as_result(receive(home, fds.ours, scrap())); });
+    auto waiting =
+        spawn([&]() -> task<> { seen = co_await as_result(receive(home, fds.ours, scrap())); });
     co_await settle();
     BOOST_TEST(home.counters().ops == 1U);
     waiting.cancel(cancel_cause::timeout);
@@ -263,15 +267,17 @@ OURO_ASYNC_TEST(data_that_won_is_delivered_and_the_next_await_is_cancelled) {
 }
 
 // faults 10, 58
-OURO_ASYNC_TEST(data_that_won_in_the_last_await_makes_the_task_end_cancelled) {
+OURO_ASYNC_TEST(data_that_won_in_the_last_await_is_what_the_task_gives) {
     loop& home = loop::current();
     descriptors fds;
     fds.peer_sends("abc");
-    auto waiting = spawn([&]() -> task<int> { co_return co_await receive(home, fds.ours, scrap()); });
+    auto waiting =
+        spawn([&]() -> task<int> { co_return co_await receive(home, fds.ours, scrap()); });
     co_await yield();
-    waiting.cancel();
-    co_await settle();
-    BOOST_TEST(waiting.cancelled());
+    BOOST_TEST(waiting.cancel());
+    BOOST_TEST(co_await waiting == 3);
+    BOOST_TEST(!waiting.cancelled());
+    BOOST_TEST(waiting.cancelling() == 1U);
 }
 
 OURO_ASYNC_TEST(an_error_of_its_own_wins_too_and_the_next_await_is_cancelled) {
@@ -344,6 +350,24 @@ OURO_ASYNC_TEST(a_task_whose_handle_was_dropped_finishes_its_operation) {
     fds.peer_sends("abcd");
     while (got == 0) co_await yield();
     BOOST_TEST(got == 4);
+}
+
+// rule 127
+BOOST_AUTO_TEST_CASE(stepping_a_task_from_inside_the_step_of_another_is_a_mistake) {
+    const auto child = in_child([] {
+        loop home(options_for(engine::uring));
+        manual_wait* open = nullptr;
+        auto waits = [&]() -> task<> { (void)co_await manual_wait(&open); };
+        auto steps = [&]() -> task<> {
+            co_await settle();
+            open->complete();
+        };
+        spawn(home, waits());
+        (void)home.run_until_complete(steps());
+        return 0;
+    });
+    BOOST_TEST(child.signal == SIGABRT);
+    BOOST_TEST(contains(child.errors, "inside another one's step"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -1,4 +1,5 @@
-// What a reader does to its transport: pausing a fast peer, and never waiting for what it has paused itself.
+// What a reader does to its transport: pausing a fast peer, and never waiting for what it has
+// paused itself.
 #include <ouro/streams/reader.hpp>
 
 #include "async_test.hpp"

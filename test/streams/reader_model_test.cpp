@@ -1,4 +1,5 @@
-// Random reads, chunks and cancellations against a model that does everything the slow and obvious way.
+// Random reads, chunks and cancellations against a model that does everything the slow and obvious
+// way.
 #include <ouro/streams/reader.hpp>
 
 #include "async_test.hpp"

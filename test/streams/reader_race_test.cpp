@@ -1,4 +1,5 @@
-// One reader and several tasks: cancellation loses nothing, nobody takes what another one was promised, views stay.
+// One reader and several tasks: cancellation loses nothing, nobody takes what another one was
+// promised, views stay.
 #include <ouro/streams/reader.hpp>
 
 #include "async_test.hpp"
@@ -109,7 +110,6 @@ OURO_ASYNC_TEST(what_woke_a_read_is_not_taken_by_another_one) {
     feed(reader, "abcd");  // the first is on its way to this
     const auto second = co_await as_result(read_exactly(reader, 4));
     const auto taken = co_await as_result(first.join());
-    // Either the second is refused, or the first goes on waiting; here there was data for one of them only.
     BOOST_TEST(told(taken) == "abcd");
     BOOST_TEST(failed_with(second, errc::already_waiting));
     feed(reader, "efgh");

@@ -3,6 +3,11 @@
 
 #include "async_test.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
 #include "reads.hpp"
 
 namespace ouro::test {
@@ -37,6 +42,22 @@ OURO_ASYNC_TEST(an_empty_chunk_neither_wakes_a_reader_nor_ends_the_stream) {
     BOOST_TEST(!reading.done());
     feed(reader, "x");
     BOOST_TEST(co_await reading == "x");
+}
+
+// rule 595
+BOOST_AUTO_TEST_CASE(feeding_after_the_end_is_a_mistake_that_ends_the_program) {
+    const pid_t child = ::fork();
+    BOOST_REQUIRE(child >= 0);
+    if (child == 0) {
+        std::signal(SIGABRT, SIG_DFL);
+        ::close(STDERR_FILENO);
+        stream_reader reader = ended("x");
+        feed(reader, "y");
+        ::_exit(0);
+    }
+    int status = 0;
+    BOOST_REQUIRE(::waitpid(child, &status, 0) == child);
+    BOOST_TEST((WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT));
 }
 
 // rule 596

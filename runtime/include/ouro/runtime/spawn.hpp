@@ -46,6 +46,8 @@ class task_core : public task_runner, public list_link {
 
     /// The task this one waits for, or null when it waits for something else.
     task_core* joined() const noexcept;
+    /// True while somebody waits for this one.
+    bool awaited() const noexcept { return !hooks_.empty(); }
 
     void retain() noexcept { ++references_; }
     void release() noexcept;
