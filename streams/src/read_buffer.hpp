@@ -55,7 +55,8 @@ class read_buffer {
     std::size_t next_capacity_ = first_capacity;
     bool viewed_ = false;
 
-    static constexpr std::size_t first_capacity = 4 * 1024;
+    // Small, because it is what an idle connection holds; a reader that is kept busy soon has more.
+    static constexpr std::size_t first_capacity = 512;
     static constexpr std::size_t most_capacity =
         256 * 1024;  // one receive of this size is as cheap as they get
 };
