@@ -142,7 +142,7 @@ OURO_ASYNC_TEST(an_error_of_connection_lost_is_reported_and_the_descriptor_relea
     }
 }
 
-// rules 274, 275
+// rules 80, 274, 275
 // fault 56
 OURO_ASYNC_TEST(errors_of_pause_and_resume_are_reported_and_the_connection_lives) {
     for (const way& how : every_way) {

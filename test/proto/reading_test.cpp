@@ -223,6 +223,7 @@ OURO_ASYNC_TEST(what_arrives_after_a_local_close_is_discarded) {
 
 // rules 301, 360
 // faults 22, 32
+// rule 76: the rig fails a test whose loop was told of anything
 OURO_ASYNC_TEST(a_reset_ends_the_connection_with_its_error_and_without_end_of_stream) {
     for (const way& how : each_kind) {
         BOOST_TEST_INFO_SCOPE(how);
