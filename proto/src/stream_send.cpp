@@ -154,7 +154,7 @@ void stream_transport::sent_otherwise(std::int32_t res) noexcept {
     if (ending_) return settle();
     if (res < 0 && res != -EAGAIN) return end(error::from_errno(-res, "send"));
     const std::size_t taken = res < 0 ? 0 : static_cast<std::size_t>(res);
-    full_ = taken < queue_.size();
+    full_ = taken < transmit_op::length;  // what was offered; more may have been queued since
     queue_.consume(taken);
     if (!queue_.empty()) flush();
     if (flow_.should_resume(queue_.size())) {

@@ -93,6 +93,8 @@ class uring_engine final : public detail::engine {
         io_uring_sqe* entry = prepare(request);
         io_uring_prep_sendmsg(entry, fd, &scratch->header, MSG_NOSIGNAL | MSG_WAITALL);
         finish(entry, request);
+        request.length = 0;
+        for (const iovec& piece : pieces) request.length += piece.iov_len;
     }
     void accept(op& request, int fd) noexcept override {
         io_uring_sqe* entry = prepare(request);
@@ -149,15 +151,17 @@ class uring_engine final : public detail::engine {
         const bool waits = deadline != clock::time_point::min();
         if (waits || ring_.wants_enter()) {
             ring_.enter(deadline);
-            scratch_.clear();
         }
+        const std::size_t before = out.size();
         reap(out);
-        while (
-            ring_.overflowed()) {  // completions the kernel could not place: make it place them now
+        while (ring_.overflowed()) {  // what the kernel could not place: make it place that now
             ring_.enter(clock::time_point::min());
             reap(out);
         }
-        if (ring_.pending() == 0) complete_fast_sends(out);
+        if (ring_.pending() == 0) {  // all was taken
+            scratch_.clear();
+            complete_fast_sends(out, before);
+        }
         out.insert(out.end(), made_here_.begin(), made_here_.end());
         made_here_.clear();
     }
@@ -302,15 +306,19 @@ class uring_engine final : public detail::engine {
         starved_.push_back(&request);
     }
     /// A fast send that made no completion has put all its bytes into the socket by the time the
-    /// kernel returned.
-    void complete_fast_sends(std::vector<completion>& out) noexcept {
+    /// kernel returned. That was before anything of this batch came, so it stands before that: a
+    /// transport hears of its last send before it answers the next message.
+    void complete_fast_sends(std::vector<completion>& out, std::size_t before) noexcept {
         for (op* sent : fast_sends_) {
             if ((sent->engine_state & ~cancel_sent) != fast_send_pending) continue;
             if (sent->engine_state & cancel_sent) std::erase(under_cancel_, sent);
             sent->engine_state = detail::completion_queued;
-            out.push_back(
+            fast_done_.push_back(
                 {sent, nullptr, static_cast<std::int32_t>(sent->length), 0, 0, sent->generation});
         }
+        out.insert(out.begin() + static_cast<std::ptrdiff_t>(before), fast_done_.begin(),
+                   fast_done_.end());
+        fast_done_.clear();
         fast_sends_.clear();
     }
 
@@ -332,6 +340,7 @@ class uring_engine final : public detail::engine {
     ring ring_;
     buffer_ring buffers_;
     std::vector<op*> fast_sends_;        // submitted, outcome not known yet
+    std::vector<completion> fast_done_;  // those that succeeded, while a batch is put together
     std::vector<op*> starved_;           // receives without a buffer
     std::vector<op*> under_cancel_;      // asked to end, not back yet
     bool cancel_failed_ = false;         // a cancel found nothing since they were asked
