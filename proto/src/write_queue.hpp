@@ -75,7 +75,7 @@ class write_queue {
     // thousand connections with one each stay in the cache, and one for what comes in bulk. What is
     // larger has memory of its own.
     static constexpr std::size_t small_block_bytes = 512;
-    static constexpr std::size_t large_block_bytes = 4096;
+    static constexpr std::size_t large_block_bytes = 4096 + 64;
 
     static chunk* open_block(std::size_t block) {
         auto* const memory = static_cast<std::byte*>(frame_pool::allocate(block));

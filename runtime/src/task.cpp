@@ -97,7 +97,7 @@ void task_core::run_ready(ready_node& node) noexcept {
     task_core& self = *static_cast<resume_node&>(node).owner;
     if (wait_point* waking = std::exchange(self.waking_, nullptr)) {
         // A cancel between the wake-up and this step takes the place of the result (rule 104).
-        if (self.must_cancel_) {
+        if (self.must_cancel) {
             error cancelled = self.cancellation();
             if (!(waking->failure_ == errc::cancelled)) return waking->fail(std::move(cancelled));
         }
@@ -109,7 +109,7 @@ void task_core::run_ready(ready_node& node) noexcept {
         }
     } else {
         self.started_ = true;
-        if (self.must_cancel_) {  // cancelled before its first statement (rule 105)
+        if (self.must_cancel) {  // cancelled before its first statement (rule 105)
             fail_frame(*self.root_, self.cancellation());
         } else {
             self.next_frame = self.root_->self;
@@ -170,7 +170,7 @@ void task_core::finish() noexcept {
     promise_base& root = *root_;
     switch (root.state) {
     case outcome::value:
-        if (must_cancel_ && !came_late_) {  // it cancelled itself and never waited again (rule 107)
+        if (must_cancel && !came_late_) {  // it cancelled itself and never waited again (rule 107)
             why_ = cancellation();
             state_ = outcome::failed;
             break;
@@ -207,9 +207,9 @@ void task_core::finish() noexcept {
 /// cancelled.
 void task_core::destroy_frames() noexcept {
     promise_base* frame = root_;
-    if (leaf_) frame = leaf_->frame_;
+    if (leaf) frame = leaf->frame_;
     if (waking_) frame = waking_->frame_;
-    leaf_ = waking_ = nullptr;
+    leaf = waking_ = nullptr;
     while (frame->parent) {
         promise_base* const up = frame->parent;
         *frame->slot = nullptr;
@@ -231,13 +231,13 @@ bool task_core::cancel(cancel_cause cause) noexcept {
     for (task_core* each = this; each && !each->done();) {
         ++each->cancel_requests_;
         each->cause_ = cause;
-        if (!each->leaf_) {
-            each->must_cancel_ = true;
+        if (!each->leaf) {
+            each->must_cancel = true;
             each->came_late_ = false;
             break;
         }
         task_core* const joined = each->joined();
-        if (!joined) each->leaf_->kind().cancel(*each->leaf_, cause);
+        if (!joined) each->leaf->kind().cancel(*each->leaf, cause);
         each = joined;
     }
     return true;
@@ -245,40 +245,33 @@ bool task_core::cancel(cancel_cause cause) noexcept {
 
 /// The task this one waits for, or null when it waits for something else.
 task_core* task_core::joined() const noexcept {
-    const bool joins = leaf_ && &leaf_->kind() == &join_kind;
-    return joins ? static_cast<join_wait*>(leaf_)->target_ : nullptr;
+    const bool joins = leaf && &leaf->kind() == &join_kind;
+    return joins ? static_cast<join_wait*>(leaf)->target_ : nullptr;
 }
 
 unsigned task_core::uncancel() noexcept {
-    if (cancel_requests_ > 0 && --cancel_requests_ == 0) must_cancel_ = false;
+    if (cancel_requests_ > 0 && --cancel_requests_ == 0) must_cancel = false;
     return cancel_requests_;
 }
 
 error task_core::cancellation() noexcept {
-    must_cancel_ = false;
+    must_cancel = false;
     return error::cancelled(cause_);
 }
 
 // ---- waits
 
-bool wait_point::suspend_frame(promise_base& frame) noexcept {
-    frame_ = &frame;
-    task_core& task = static_cast<task_core&>(*frame.owner);
-    if (task.must_cancel_) {
-        failure_ = task.cancellation();
-        task.schedule(this);
-        return false;
-    }
-    task.leaf_ = this;
-    return true;
+/// A cancellation is due at this very await: it comes instead of what would have been waited for.
+void wait_point::deliver_due_cancel() noexcept {
+    task_core& task = static_cast<task_core&>(*frame_->owner);
+    failure_ = task.cancellation();
+    task.schedule(this);
 }
-
-bool wait_point::suspend_foreign() noexcept { return true; }
 
 void wait_point::complete() noexcept {
     if (!frame_) return foreign_.resume();
     task_core& task = static_cast<task_core&>(*frame_->owner);
-    task.leaf_ = nullptr;
+    task.leaf = nullptr;
     task.next_frame = frame_->self;
     task.step();
 }
@@ -289,7 +282,7 @@ void wait_point::fail(error why) noexcept {
         return foreign_.resume();
     }
     task_core& task = static_cast<task_core&>(*frame_->owner);
-    task.leaf_ = nullptr;
+    task.leaf = nullptr;
     if (catches_) {
         failure_ = std::move(why);
         task.next_frame = frame_->self;
@@ -306,7 +299,7 @@ void wait_point::wake() noexcept {
         return;
     }
     task_core& task = static_cast<task_core&>(*frame_->owner);
-    task.leaf_ = nullptr;
+    task.leaf = nullptr;
     task.schedule(this);
 }
 

@@ -9,8 +9,8 @@
 
 namespace ouro::detail {
 
-/// Blocks of 64-byte steps up to 4 KiB are kept for reuse; larger ones go to the heap. Under ASan
-/// and TSan every block goes to the heap, so that use after free is seen.
+/// Blocks of 64-byte steps up to 4 KiB and a header are kept for reuse; larger ones go to the heap.
+/// Under ASan and TSan every block goes to the heap, so that use after free is seen.
 ///
 /// Threads  per thread; a block may be freed on another thread and is then reused there.
 class frame_pool {
@@ -49,7 +49,7 @@ class frame_pool {
     static void* refill(std::size_t bin);
 
     static constexpr std::size_t step_bytes = 64;
-    static constexpr std::size_t bin_count = 65;
+    static constexpr std::size_t bin_count = 66;
     inline static constinit thread_local block* bins_[bin_count] = {};
     inline static constinit thread_local long live_ = 0;
 };

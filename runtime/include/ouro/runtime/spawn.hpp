@@ -61,7 +61,7 @@ class task_core : public task_runner, public list_link {
         return node.run == &run_ready ? static_cast<resume_node&>(node).owner : nullptr;
     }
     /// A cancellation came too late for the wait it was meant for: it is due at the next one.
-    void defer_cancel() noexcept { must_cancel_ = came_late_ = cancel_requests_ != 0; }
+    void defer_cancel() noexcept { must_cancel = came_late_ = cancel_requests_ != 0; }
 
   protected:
     task_core(loop& home, promise_base& root, std::source_location created) noexcept;
@@ -88,7 +88,6 @@ class task_core : public task_runner, public list_link {
     };
     loop* home_;
     promise_base* root_;            // null once the frames are gone
-    wait_point* leaf_ = nullptr;    // what it waits on, if it waits
     wait_point* waking_ = nullptr;  // the wait that has ended, while the task is in the ready queue
     resume_node resume_;
     list<done_hook> hooks_;
@@ -100,8 +99,7 @@ class task_core : public task_runner, public list_link {
     unsigned references_ = 1;    // the loop's own, while it is not done
     unsigned cancel_requests_ = 0;
     cancel_cause cause_ = cancel_cause::none;
-    bool came_late_ = false;    // it lost the race against a result: void if there is no next await
-    bool must_cancel_ = false;  // a cancellation is due at the next await
+    bool came_late_ = false;  // it lost the race against a result: void if there is no next await
     bool started_ = false;
     bool seen_ = false;  // somebody looked at the failure
     outcome state_ = outcome::pending;

@@ -20,6 +20,7 @@ class task;
 namespace detail {
 
 struct promise_base;
+class wait_point;
 
 enum class outcome : unsigned char { pending, value, failed, threw };
 
@@ -28,8 +29,10 @@ enum class outcome : unsigned char { pending, value, failed, threw };
 struct task_runner {
     std::coroutine_handle<> next_frame;  // what the loop resumes next
     promise_base* failing = nullptr;
-    error failure;          // why, while `failing` is set
-    bool finished = false;  // the root frame has ended
+    error failure;               // why, while `failing` is set
+    bool finished = false;       // the root frame has ended
+    wait_point* leaf = nullptr;  // what the task waits on, if it waits
+    bool must_cancel = false;    // a cancellation is due at the next await
 };
 
 /// What the loop must know about a frame: who waits for it, where it waits itself, and how it

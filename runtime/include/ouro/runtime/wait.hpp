@@ -68,19 +68,24 @@ class wait_point {
     bool suspend(std::coroutine_handle<Promise> waiting,
                  const std::source_location& where) noexcept {
         if constexpr (native_promise<Promise>) {
-            waiting.promise().where = where;
-            return suspend_frame(waiting.promise());
+            frame_ = &waiting.promise();
+            frame_->where = where;
+            task_runner& task = *frame_->owner;
+            if (task.must_cancel) {
+                deliver_due_cancel();
+                return false;
+            }
+            task.leaf = this;
         } else {
             foreign_ = waiting;
             catches_ = true;
-            return suspend_foreign();
         }
+        return true;
     }
 
   private:
     friend class task_core;
-    bool suspend_frame(promise_base& frame) noexcept;
-    bool suspend_foreign() noexcept;
+    void deliver_due_cancel() noexcept;
 
     const wait_kind* kind_;
     promise_base* frame_ = nullptr;    // the waiting frame of a task,
