@@ -1,6 +1,6 @@
 // An echo service with streams: one coroutine for each client.
 #include <cstdio>
-#include <cstdlib>
+#include <string>
 
 #include <ouro/ouro.hpp>
 
@@ -13,13 +13,14 @@ ouro::task<> echo(ouro::stream_reader reader, ouro::stream_writer writer) {
     }
 }
 
-ouro::task<> serve(std::uint16_t port) {
-    auto server = co_await ouro::start_server(echo, "127.0.0.1", port);
+ouro::task<> serve(std::string port) {
+    const auto where = co_await ouro::address::parse("127.0.0.1:" + port);
+    auto server = co_await ouro::start_server(echo, where);
     std::printf("listening on %s\n", server.addresses().front().to_string().c_str());
     std::fflush(stdout);
     co_await server.serve_forever();
 }
 
 int main(int argc, char** argv) {
-    return ouro::run(serve, static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 8888));
+    return ouro::run(serve, std::string(argc > 1 ? argv[1] : "8888"));
 }

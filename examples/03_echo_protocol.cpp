@@ -1,6 +1,6 @@
 // An echo service with a protocol: the transport calls, no coroutine for each client.
 #include <cstdio>
-#include <cstdlib>
+#include <string>
 
 #include <ouro/ouro.hpp>
 
@@ -18,14 +18,14 @@ class echo : public ouro::protocol {
     std::shared_ptr<ouro::transport> link_;
 };
 
-ouro::task<> serve(std::uint16_t port) {
-    auto server =
-        co_await ouro::create_server([] { return std::make_shared<echo>(); }, "127.0.0.1", port);
+ouro::task<> serve(std::string port) {
+    const auto where = co_await ouro::address::parse("127.0.0.1:" + port);
+    auto server = co_await ouro::create_server([] { return std::make_shared<echo>(); }, where);
     std::printf("listening on %s\n", server.addresses().front().to_string().c_str());
     std::fflush(stdout);
     co_await server.serve_forever();
 }
 
 int main(int argc, char** argv) {
-    return ouro::run(serve, static_cast<std::uint16_t>(argc > 1 ? std::atoi(argv[1]) : 8888));
+    return ouro::run(serve, std::string(argc > 1 ? argv[1] : "8888"));
 }
