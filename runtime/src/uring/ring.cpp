@@ -42,7 +42,7 @@ void ring::enter(clock::time_point deadline) noexcept {
     if (overflowed()) ++overflows;
     __atomic_store_n(uring_.sq.ktail, uring_.sq.sqe_tail, __ATOMIC_RELEASE);
     for (;;) {
-        const int outcome = enter_once(deadline, 0);
+        const int outcome = enter_once(deadline);
         ++enters;
         if (outcome >= 0) {
             submitted += static_cast<unsigned>(outcome);
@@ -72,7 +72,7 @@ void ring::enter(clock::time_point deadline) noexcept {
     }
 }
 
-int ring::enter_once(clock::time_point deadline, unsigned extra_flags) noexcept {
+int ring::enter_once(clock::time_point deadline) noexcept {
     const bool waits = deadline != clock::time_point::min() && !has_completions();
     struct __kernel_timespec limit{};
     io_uring_getevents_arg argument{};
@@ -84,8 +84,7 @@ int ring::enter_once(clock::time_point deadline, unsigned extra_flags) noexcept 
         argument.ts = reinterpret_cast<std::uintptr_t>(&limit);
     }
     // Always with GETEVENTS: under DEFER_TASKRUN a plain submit leaves finished operations unseen.
-    const unsigned flags =
-        enter_flags_ | extra_flags | IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+    const unsigned flags = enter_flags_ | IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
     const long outcome = ::syscall(__NR_io_uring_enter, enter_fd_, pending(), waits ? 1U : 0U,
                                    flags, &argument, sizeof argument);
     return outcome < 0 ? -errno : static_cast<int>(outcome);

@@ -88,7 +88,7 @@ class ring {
     void enable() noexcept;
     void make_room() noexcept;
     unsigned flags() const noexcept { return __atomic_load_n(uring_.sq.kflags, __ATOMIC_RELAXED); }
-    int enter_once(clock::time_point deadline, unsigned extra_flags) noexcept;
+    int enter_once(clock::time_point deadline) noexcept;
 
     io_uring uring_{};
     features features_;
