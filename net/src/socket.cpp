@@ -79,15 +79,19 @@ result<int> socket::get_option(int level, int name) const {
     return io::get_option(home(), fd(), level, name);
 }
 
-namespace {
+namespace detail {
 result<address> to_address(result<io::resolved> name) {
     if (!name) return name.error();
     return address(reinterpret_cast<const sockaddr*>(&name->storage), name->length);
 }
-}  // namespace
+}  // namespace detail
 
-result<address> socket::local_address() const { return to_address(io::local_name(home(), fd())); }
-result<address> socket::peer_address() const { return to_address(io::peer_name(home(), fd())); }
+result<address> socket::local_address() const {
+    return detail::to_address(io::local_name(home(), fd()));
+}
+result<address> socket::peer_address() const {
+    return detail::to_address(io::peer_name(home(), fd()));
+}
 
 void socket::close() noexcept {
     if (detail::socket_state* state = std::exchange(state_, nullptr)) {

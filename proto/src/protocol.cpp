@@ -15,18 +15,13 @@ bool protocol::eof_received() { return false; }
 void buffered_protocol::connection_made(std::shared_ptr<transport>) {}
 bool buffered_protocol::eof_received() { return false; }
 
-namespace {
-result<address> to_address(result<io::resolved> name) {
-    if (!name) return name.error();
-    return address(reinterpret_cast<const sockaddr*>(&name->storage), name->length);
-}
-}  // namespace
-
 result<int> socket_view::family() const { return get_option(SOL_SOCKET, SO_DOMAIN); }
 result<address> socket_view::local_address() const {
-    return to_address(io::local_name(*home_, fd_));
+    return detail::to_address(io::local_name(*home_, fd_));
 }
-result<address> socket_view::peer_address() const { return to_address(io::peer_name(*home_, fd_)); }
+result<address> socket_view::peer_address() const {
+    return detail::to_address(io::peer_name(*home_, fd_));
+}
 result<int> socket_view::get_option(int level, int name) const {
     return io::get_option(*home_, fd_, level, name);
 }

@@ -34,6 +34,9 @@ class socket;
 
 namespace detail {
 
+/// A name the door gave, as an address.
+result<address> to_address(result<io::resolved> name);
+
 /// A descriptor and the operations under way on it; closed when the socket is gone and the last of
 /// them has ended, because close(2) alone would neither end them nor tell the peer.
 struct socket_state {
