@@ -1,10 +1,6 @@
 // Raw sockets.
 #include <ouro/net/socket.hpp>
 
-#include <unistd.h>
-
-#include <cerrno>
-
 namespace ouro {
 namespace detail {
 const wait_kind recv_kind{"recv", &recv_op::cancel_op};
@@ -25,7 +21,8 @@ void socket_state::drop() noexcept {
 }
 
 accept_op::~accept_op() {
-    if (!claimed_ && res() > 0) ::close(res());  // accepted, and the frame that waited is gone
+    if (!claimed_ && res() > 0)
+        io::discard(home(), res());  // accepted, and the frame that waited is gone
 }
 
 socket accept_op::value() noexcept {
@@ -48,10 +45,9 @@ socket socket::adopt(loop& home, int fd) {
 
 result<std::pair<socket, socket>> socket::pair(loop& home) {
     int fds[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
-        return error::from_errno(errno, "make a socket pair");
-    }
-    return std::pair(adopt(home, fds[0]), adopt(home, fds[1]));
+    if (auto made = io::socket_pair(home, AF_UNIX, SOCK_STREAM, fds); !made) return made.error();
+    return std::pair(socket(new detail::socket_state{&home, fds[0], {}, 1}),
+                     socket(new detail::socket_state{&home, fds[1], {}, 1}));
 }
 
 task<std::vector<std::byte>> socket::recv(std::size_t most) {
@@ -73,6 +69,9 @@ result<> socket::bind(const address& where) {
 result<> socket::listen(int backlog_count) { return io::listen(home(), fd(), backlog_count); }
 result<> socket::shutdown_write() { return io::shutdown(home(), fd(), SHUT_WR); }
 result<> socket::set_option(int level, int name, int value) {
+    return set_option(level, name, std::as_bytes(std::span(&value, 1)));
+}
+result<> socket::set_option(int level, int name, bytes value) {
     return io::set_option(home(), fd(), level, name, value);
 }
 result<int> socket::get_option(int level, int name) const {

@@ -141,7 +141,7 @@ void server_state::refused(listener& at, int failure) noexcept {
                                        .subject = "server",
                                        .created = {}});
     }
-    at.when = clock::now() + options_.accept_retry;
+    at.when = home_->time() + options_.accept_retry;
     at.keep = shared_from_this();
     try {
         add_timer(*home_, at);

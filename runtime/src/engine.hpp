@@ -13,6 +13,8 @@
 
 namespace ouro::detail {
 
+class ready_queue;
+
 /// One completion, copied out of the engine's queue so that nothing runs while that is being
 /// walked.
 struct completion {
@@ -42,6 +44,8 @@ class engine {
     virtual void connect(op&, int fd, const sockaddr* peer, socklen_t length) noexcept = 0;
     virtual void read(op&, int fd, std::span<std::byte> into) noexcept = 0;
     virtual void poll_fd(op&, int fd, std::uint32_t events) noexcept = 0;
+    /// False: this engine leaves names to `getaddrinfo` on a thread.
+    virtual bool resolve(io::resolve_op&) noexcept { return false; }
     virtual void cancel(op&) noexcept = 0;
 
     /// Hands over what was started, waits until `deadline` for a first completion
@@ -66,20 +70,37 @@ class engine {
 
     // The synchronous part of the door. The operating system's own calls, unless an engine plays
     // that too.
+    virtual clock::time_point now() const noexcept { return clock::now(); }
+    virtual void random(std::span<std::byte> into) noexcept;
     virtual int open_socket(int family, int type, int protocol) noexcept;
+    virtual int open_pair(int family, int type, int (&fds)[2]) noexcept;
     virtual int bind(int fd, const sockaddr* where, socklen_t length) noexcept;
     virtual int listen(int fd, int backlog_count) noexcept;
     virtual std::int64_t try_send(int fd, std::span<const std::byte> from) noexcept;
     virtual int shutdown(int fd, int how) noexcept;
     virtual int get_option(int fd, int level, int name, int& value) noexcept;
-    virtual int set_option(int fd, int level, int name, int value) noexcept;
+    virtual int set_option(int fd, int level, int name, std::span<const std::byte> value) noexcept;
     virtual int local_name(int fd, io::resolved& into) noexcept;
     virtual int peer_name(int fd, io::resolved& into) noexcept;
     virtual void close(int fd) noexcept;
 };
 
+/// What a test puts between a loop and the kernel, and is told of it. `loop_options::rig`.
+class rig {
+  public:
+    /// The engine for `home`, which is being constructed.
+    virtual std::unique_ptr<engine> make_engine(loop& home, const loop_options& options) = 0;
+    /// A turn begins. What is ready in it may be put into another order.
+    virtual void turn_begins(loop&, ready_queue&) noexcept {}
+    /// `task` has run until its next await, and waits there now.
+    virtual void suspended(task_core& task) noexcept { (void)task; }
+
+  protected:
+    ~rig() = default;
+};
+
 /// Makes the engine that `options` ask for. Throws `std::system_error` with cause and remedy.
-std::unique_ptr<engine> make_engine(const loop_options& options);
+std::unique_ptr<engine> make_engine(loop& home, const loop_options& options);
 
 }  // namespace ouro::detail
 

@@ -67,7 +67,8 @@ void poll(loop& home, op& request, int fd, std::uint32_t events) noexcept {
     if (auto* engine = begin(home, request)) engine->poll_fd(request, fd, events);
 }
 void resolve(loop& home, resolve_op& request) noexcept {
-    if (begin(home, request)) detail::start_resolve(home.state(), request);
+    detail::engine* const engine = begin(home, request);
+    if (engine && !engine->resolve(request)) detail::start_resolve(home.state(), request);
 }
 
 void cancel(loop& home, op& request) noexcept {
@@ -83,6 +84,13 @@ result<int> socket(loop& home, int family, int type, int protocol) {
     if (fd < 0) return error::from_errno(-fd, "open a socket");
     ++home.state().live_descriptors;
     return fd;
+}
+result<> socket_pair(loop& home, int family, int type, int (&fds)[2]) {
+    if (const int failed = kernel(home).open_pair(family, type, fds); failed < 0) {
+        return error::from_errno(-failed, "make a socket pair");
+    }
+    home.state().live_descriptors += 2;
+    return {};
 }
 result<> bind(loop& home, int fd, const sockaddr* where, socklen_t length) {
     return checked(kernel(home).bind(fd, where, length));
@@ -103,8 +111,13 @@ result<int> get_option(loop& home, int fd, int level, int name) {
     }
     return value;
 }
-result<> set_option(loop& home, int fd, int level, int name, int value) {
+result<> set_option(loop& home, int fd, int level, int name, std::span<const std::byte> value) {
     return checked(kernel(home).set_option(fd, level, name, value));
+}
+std::uint64_t random(loop& home) noexcept {
+    std::uint64_t number = 0;
+    kernel(home).random(std::as_writable_bytes(std::span(&number, 1)));
+    return number;
 }
 result<resolved> local_name(loop& home, int fd) {
     resolved name;
@@ -122,6 +135,7 @@ result<resolved> peer_name(loop& home, int fd) {
 }
 void adopt(loop& home, int) noexcept { ++home.state().live_descriptors; }
 void disown(loop& home, int) noexcept { --home.state().live_descriptors; }
+void discard(loop& home, int fd) noexcept { kernel(home).close(fd); }
 void close(loop& home, int fd) noexcept {
     --home.state().live_descriptors;
     kernel(home).close(fd);

@@ -75,7 +75,8 @@ void scheduled_call::call() noexcept {
 
 loop_state::loop_state(loop& owner, const loop_options& options)
     : self(owner),
-      kernel(make_engine(options)),
+      kernel(make_engine(owner, options)),
+      rig(options.rig),
       box(std::make_shared<mailbox>(owner, *kernel)),
       debug(options.debug || (std::getenv("OURO_DEBUG") && std::getenv("OURO_DEBUG")[0] == '1')) {
     batch.reserve(options.cq_entries < 1024 ? options.cq_entries : 1024);
@@ -92,6 +93,8 @@ void loop_state::turn(clock::time_point until) noexcept {
     kernel->poll(deadline, batch);
     take_letters(queued);
     collect_expired();
+    if (rig) [[unlikely]]
+        rig->turn_begins(self, queued);
     run_queued(queued);
     run_completions();
     run_expired();
@@ -117,7 +120,7 @@ clock::time_point loop_state::wait_deadline(clock::time_point until) const noexc
 
 void loop_state::collect_expired() noexcept {
     if (timers.size() == 0) return;
-    const clock::time_point now = clock::now();
+    const clock::time_point now = kernel->now();
     while (timer_node* timer = timers.pop_expired(now)) {
         timer->position = expired_mark;
         timer->sequence = expired.size();
@@ -382,6 +385,7 @@ result<> loop::run_core(detail::task_core& main) {
     return {};
 }
 
+clock::time_point loop::time() const noexcept { return state_->kernel->now(); }
 void loop::stop() noexcept { state_->stopping = true; }
 bool loop::is_running() const noexcept { return state_->running; }
 bool loop::is_closed() const noexcept { return state_->closed; }

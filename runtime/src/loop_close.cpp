@@ -67,8 +67,8 @@ void loop_state::close_elsewhere() noexcept {
 
 /// Lets tasks and transports end in their own way, as long as they get on with it.
 void loop_state::say_farewell() noexcept {
-    const auto limit = clock::now() + drain_limit;
-    for (int i = 0; i < farewell_turns && clock::now() < limit; ++i) {
+    const auto limit = kernel->now() + drain_limit;
+    for (int i = 0; i < farewell_turns && kernel->now() < limit; ++i) {
         shut_resources();
         if (!live_tasks && !live_resources) return;
         const bool idle = !live_ops && ready.empty() && deferred.empty() && !turn_end_hooks.front();
@@ -119,11 +119,11 @@ void loop_state::shut_resources() noexcept {
 }
 
 bool loop_state::drain() noexcept {
-    const auto limit = clock::now() + drain_limit;
+    const auto limit = kernel->now() + drain_limit;
     while (live_ops > deferred.size()) {
-        if (clock::now() > limit) return false;
+        if (kernel->now() > limit) return false;
         kernel->cancel_all();
-        turn(clock::now() + cancel_again_after);
+        turn(kernel->now() + cancel_again_after);
     }
     for (int i = 0; i < farewell_turns && (!ready.empty() || !deferred.empty()); ++i) {
         turn(clock::time_point::min());

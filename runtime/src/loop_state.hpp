@@ -107,6 +107,7 @@ struct loop_state {
 
     loop& self;
     std::unique_ptr<engine> kernel;
+    detail::rig* const rig;  // null outside of tests
     std::shared_ptr<mailbox> box;
     ready_queue ready;
     std::vector<completion> batch;     // completions of this turn

@@ -1,4 +1,5 @@
 // The synchronous part of the door on the real operating system, and the choice of an engine.
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,8 +19,17 @@ sockaddr* raw(io::resolved& name) noexcept { return reinterpret_cast<sockaddr*>(
 
 }  // namespace
 
+void engine::random(std::span<std::byte> into) noexcept {
+    while (!into.empty()) {
+        const ssize_t got = ::getrandom(into.data(), into.size(), 0);
+        if (got > 0) into = into.subspan(static_cast<std::size_t>(got));
+    }
+}
 int engine::open_socket(int family, int type, int protocol) noexcept {
     return or_errno(::socket(family, type | SOCK_CLOEXEC, protocol));
+}
+int engine::open_pair(int family, int type, int (&fds)[2]) noexcept {
+    return or_errno(::socketpair(family, type | SOCK_CLOEXEC, 0, fds));
 }
 int engine::bind(int fd, const sockaddr* where, socklen_t length) noexcept {
     return or_errno(::bind(fd, where, length));
@@ -39,8 +49,9 @@ int engine::get_option(int fd, int level, int name, int& value) noexcept {
     socklen_t size = sizeof value;
     return or_errno(::getsockopt(fd, level, name, &value, &size));
 }
-int engine::set_option(int fd, int level, int name, int value) noexcept {
-    return or_errno(::setsockopt(fd, level, name, &value, sizeof value));
+int engine::set_option(int fd, int level, int name, std::span<const std::byte> value) noexcept {
+    return or_errno(
+        ::setsockopt(fd, level, name, value.data(), static_cast<socklen_t>(value.size())));
 }
 int engine::local_name(int fd, io::resolved& into) noexcept {
     into.length = sizeof into.storage;
@@ -52,6 +63,8 @@ int engine::peer_name(int fd, io::resolved& into) noexcept {
 }
 void engine::close(int fd) noexcept { ::close(fd); }
 
-std::unique_ptr<engine> make_engine(const loop_options& options) { return uring::make(options); }
+std::unique_ptr<engine> make_engine(loop& home, const loop_options& options) {
+    return options.rig ? options.rig->make_engine(home, options) : uring::make(options);
+}
 
 }  // namespace ouro::detail

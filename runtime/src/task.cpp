@@ -134,7 +134,11 @@ void task_core::step() noexcept {
         }
     }
     state.current_task = before;
-    if (finished && !done()) finish();
+    if (finished) {
+        if (!done()) finish();
+    } else if (state.rig) [[unlikely]] {
+        state.rig->suspended(*this);
+    }
 }
 
 /// Carries a failure up the chain of waiting frames to the nearest one that asked for the result.

@@ -202,6 +202,8 @@ class socket {
     result<> shutdown_write();
     /// Sets an integer option. setsockopt(2)
     result<> set_option(int level, int name, int value);
+    /// Sets an option that is a structure, such as SO_LINGER. setsockopt(2)
+    result<> set_option(int level, int name, bytes value);
     /// Reads an integer option. getsockopt(2)
     result<int> get_option(int level, int name) const;
     /// The own address.

@@ -82,6 +82,8 @@ void resolve(loop& home, resolve_op& request) noexcept;
 
 /// Makes a socket: close-on-exec, counted. socket(2)
 [[nodiscard]] result<int> socket(loop& home, int family, int type, int protocol);
+/// Makes a connected pair: close-on-exec, counted. socketpair(2)
+[[nodiscard]] result<> socket_pair(loop& home, int family, int type, int (&fds)[2]);
 /// Binds. bind(2)
 [[nodiscard]] result<> bind(loop& home, int fd, const sockaddr* where, socklen_t length);
 /// Starts to listen. listen(2)
@@ -92,8 +94,13 @@ void resolve(loop& home, resolve_op& request) noexcept;
 [[nodiscard]] result<> shutdown(loop& home, int fd, int how);
 /// Reads an integer option. getsockopt(2)
 [[nodiscard]] result<int> get_option(loop& home, int fd, int level, int name);
-/// Sets an integer option. setsockopt(2)
-[[nodiscard]] result<> set_option(loop& home, int fd, int level, int name, int value);
+/// Sets an option, which most often is an int. setsockopt(2)
+[[nodiscard]] result<> set_option(loop& home, int fd, int level, int name,
+                                  std::span<const std::byte> value);
+/// Sets an option that is an int. setsockopt(2)
+[[nodiscard]] inline result<> set_option(loop& home, int fd, int level, int name, int value) {
+    return set_option(home, fd, level, name, std::as_bytes(std::span(&value, 1)));
+}
 /// The socket's own address. getsockname(2)
 [[nodiscard]] result<resolved> local_name(loop& home, int fd);
 /// The peer's address. getpeername(2)
@@ -102,6 +109,10 @@ void resolve(loop& home, resolve_op& request) noexcept;
 void adopt(loop& home, int fd) noexcept;
 /// Takes a descriptor out of the count without closing it.
 void disown(loop& home, int fd) noexcept;
+/// Closes a descriptor that was never counted.
+void discard(loop& home, int fd) noexcept;
+/// A number nobody can guess; in a simulation, one that follows from its seed. getrandom(2)
+std::uint64_t random(loop& home) noexcept;
 /// Closes. No operation may be in flight on `fd`. close(2)
 void close(loop& home, int fd) noexcept;
 

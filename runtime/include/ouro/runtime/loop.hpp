@@ -28,6 +28,7 @@ class task_handle;
 
 namespace detail {
 class engine;
+class rig;
 class task_core;
 struct loop_state;
 struct scheduled_call;
@@ -68,6 +69,8 @@ struct loop_options {
     bool debug = false;
     /// Kernel features to do without (`uring_feature`), for tests of older kernels.
     unsigned disabled_features = 0;
+    /// An engine of a test's own (`ouro::testing`).
+    detail::rig* rig = nullptr;
 };
 
 /// Kernel features the uring engine can be told to do without.
@@ -190,11 +193,11 @@ class loop {
     /// of the calls.
     timer_handle call_at(clock::time_point when, callback what,
                          std::source_location created = std::source_location::current());
-    /// Now, on the clock of the timers. Never cached (rule 39).
-    clock::time_point time() const noexcept { return clock::now(); }
+    /// Now, on the clock of the timers. Never cached (rule 39). Virtual in a simulation.
+    clock::time_point time() const noexcept;
     /// `delay` from now, without overflow: what is too far away never comes (rule 38).
     template <class Rep, class Period>
-    static clock::time_point deadline_after(std::chrono::duration<Rep, Period> delay) noexcept;
+    clock::time_point deadline_after(std::chrono::duration<Rep, Period> delay) const noexcept;
 
     /// Runs until `main` is done and returns what it gave.
     ///
@@ -259,8 +262,8 @@ class loop {
 };
 
 template <class Rep, class Period>
-clock::time_point loop::deadline_after(std::chrono::duration<Rep, Period> delay) noexcept {
-    const auto now = clock::now();
+clock::time_point loop::deadline_after(std::chrono::duration<Rep, Period> delay) const noexcept {
+    const auto now = time();
     const std::chrono::duration<double> far = clock::time_point::max() - now;
     if (std::chrono::duration<double>(delay) >= far - std::chrono::hours(1)) {
         return clock::time_point::max();

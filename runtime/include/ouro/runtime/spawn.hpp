@@ -372,7 +372,7 @@ detail::sleep_awaitable sleep(std::chrono::duration<Rep, Period> delay) noexcept
         }
     }
     if (delay <= delay.zero()) return detail::sleep_awaitable(clock::time_point::min());
-    return detail::sleep_awaitable(loop::deadline_after(delay));
+    return detail::sleep_awaitable(loop::current().deadline_after(delay));
 }
 /// Waits until `when`.
 inline detail::sleep_awaitable sleep_until(clock::time_point when) noexcept {
