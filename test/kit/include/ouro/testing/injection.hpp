@@ -1,0 +1,78 @@
+// An engine around another one that fails, shortens or delays what goes through the door.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <ouro/runtime/loop.hpp>
+#include <ouro/testing/fault.hpp>
+
+namespace ouro::testing {
+
+/// The calls of the door, as an `injection` sees them.
+enum class door_call : std::uint8_t {
+    recv,
+    recv_ring,
+    send,
+    send_pieces,
+    accept,
+    accept_many,
+    connect,
+    read,
+    poll,
+    resolve,  // async
+    socket,
+    socket_pair,
+    bind,
+    listen,
+    try_send,
+    shutdown,
+    get_option,
+    set_option,
+    local_name,
+    peer_name,
+};
+/// The name of `call`.
+std::string_view to_string(door_call call) noexcept;
+/// The errors with which the kernel may answer `call`. errno values, as in the man pages.
+std::span<const int> legal_errors(door_call call) noexcept;
+
+/// Puts an engine around another one: that of the kernel, or that of a simulation. Every call of
+/// the door is numbered from 1; the plan says what happens to which (`op_fails`, `op_short`,
+/// `op_waits`). Besides, `hostile_io` makes every receive give one byte and every send take few.
+///
+/// Lifetime  lives longer than the loops made with its options.
+/// Threads   that of the loop.
+class injection {
+  public:
+    /// How it changes what passes.
+    struct settings {
+        fault_plan plan{};
+        /// Every receive gets one byte at most, every send that may be short takes 1 to 3 (faults
+        /// 1, 2).
+        bool hostile_io = false;
+    };
+    injection();
+    explicit injection(settings what);
+    ~injection();
+    injection(const injection&) = delete;
+    injection& operator=(const injection&) = delete;
+
+    /// `base`, for a loop behind this. A rig in `base`, such as that of a simulation, is what it is
+    /// put around.
+    loop_options options(loop_options base = {});
+
+    /// The calls seen so far, in order: `seen()[17 - 1]` is what a plan calls 17.
+    const std::vector<door_call>& seen() const noexcept;
+    /// How many faults struck.
+    std::size_t struck() const noexcept;
+
+  private:
+    class wrapper;
+    std::unique_ptr<wrapper> wrapper_;
+};
+
+}  // namespace ouro::testing

@@ -1,0 +1,483 @@
+// The engine around another one: what the plan says happens to a call before it is handed on.
+#include <ouro/testing/injection.hpp>
+
+#include <netdb.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <unordered_map>
+#include <utility>
+
+#include <ouro/runtime/function.hpp>
+
+#include "engine.hpp"
+#include "resolve.hpp"
+
+namespace ouro::testing {
+namespace {
+
+using detail::completion;
+
+// ---- what the calls are
+
+struct call_facts {
+    std::string_view name;
+    std::span<const int> errors;
+};
+
+// recv(2), send(2), tcp(7), ip(7) and so on: what a program that is right can meet. EINTR is met by
+// the engine, and so is ENOBUFS of the shared ring.
+constexpr int recv_errors[] = {ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENETDOWN, ENOMEM, ENOBUFS};
+constexpr int recv_ring_errors[] = {ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENETDOWN, ENOMEM};
+constexpr int send_errors[] = {ECONNRESET,  EPIPE,    ETIMEDOUT, EHOSTUNREACH,
+                               ENETUNREACH, ENETDOWN, ENOBUFS,   ENOMEM};
+constexpr int try_send_errors[] = {EAGAIN,      ECONNRESET, EPIPE,   ETIMEDOUT, EHOSTUNREACH,
+                                   ENETUNREACH, ENETDOWN,   ENOBUFS, ENOMEM};
+constexpr int accept_errors[] = {ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPROTO, EPERM};
+constexpr int connect_errors[] = {ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL,
+                                  ECONNRESET,   EACCES,    EPERM,       EAGAIN};
+constexpr int read_errors[] = {EIO, ENOMEM};
+constexpr int poll_errors[] = {ENOMEM};
+constexpr int resolve_errors[] = {ENOENT, EAGAIN, ENOMEM, EAFNOSUPPORT};
+constexpr int socket_errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, EACCES, EAFNOSUPPORT};
+constexpr int socket_pair_errors[] = {EMFILE, ENFILE, ENOMEM};
+constexpr int bind_errors[] = {EADDRINUSE, EADDRNOTAVAIL, EACCES, ENOMEM};
+constexpr int listen_errors[] = {EADDRINUSE};
+constexpr int shutdown_errors[] = {ENOTCONN};
+constexpr int get_option_errors[] = {ENOPROTOOPT, EINVAL, ENOBUFS};
+constexpr int set_option_errors[] = {ENOPROTOOPT, EINVAL, EPERM, ENOMEM, ENOBUFS};
+constexpr int local_name_errors[] = {ENOBUFS};
+constexpr int peer_name_errors[] = {ENOTCONN, ENOBUFS};
+
+constexpr call_facts facts[] = {
+    {"recv", recv_errors},
+    {"recv_ring", recv_ring_errors},
+    {"send", send_errors},
+    {"send_pieces", send_errors},
+    {"accept", accept_errors},
+    {"accept_many", accept_errors},
+    {"connect", connect_errors},
+    {"read", read_errors},
+    {"poll", poll_errors},
+    {"resolve", resolve_errors},
+    {"socket", socket_errors},
+    {"socket_pair", socket_pair_errors},
+    {"bind", bind_errors},
+    {"listen", listen_errors},
+    {"try_send", try_send_errors},
+    {"shutdown", shutdown_errors},
+    {"get_option", get_option_errors},
+    {"set_option", set_option_errors},
+    {"local_name", local_name_errors},
+    {"peer_name", peer_name_errors},
+};
+static_assert(std::size(facts) == std::size_t(door_call::peer_name) + 1, "facts of each call");
+
+constexpr bool completes(door_call call) noexcept { return call <= door_call::resolve; }
+constexpr bool receives(door_call call) noexcept {
+    return call == door_call::recv || call == door_call::recv_ring;
+}
+constexpr bool sends(door_call call) noexcept {
+    return call == door_call::send || call == door_call::send_pieces || call == door_call::try_send;
+}
+constexpr bool can_be_short(door_call call) noexcept {
+    return receives(call) || sends(call) || call == door_call::read;
+}
+
+int gai_code_of(int number) noexcept {
+    switch (number) {
+    case ENOMEM:
+        return EAI_MEMORY;
+    case EAGAIN:
+        return EAI_AGAIN;
+    case EAFNOSUPPORT:
+        return EAI_FAMILY;
+    default:
+        return EAI_NONAME;
+    }
+}
+
+// ---- what is to happen to them
+
+/// What happens to one call.
+struct treatment {
+    int failure = 0;             // errno: it is not done at all
+    std::size_t most_bytes = 0;  // 0: all that was asked for
+    std::uint64_t turns = 0;     // polls that it misses
+
+    std::size_t cut(std::size_t asked) const noexcept {
+        return most_bytes ? std::min(asked, most_bytes) : asked;
+    }
+};
+
+/// The plan, and how far it has come.
+class planner {
+  public:
+    explicit planner(injection::settings what) : what_(std::move(what)) {}
+
+    treatment next(door_call call) {
+        seen_.push_back(call);
+        treatment chosen;
+        for (const fault& each : what_.plan) {
+            if (!is_due(each, call)) continue;
+            if (each.kind == fault_kind::op_fails) {
+                ++struck_;
+                const auto first = legal_errors(call).front();
+                return {.failure = each.value ? static_cast<int>(each.value) : first};
+            }
+            const auto value = static_cast<std::uint64_t>(std::max(each.value, std::int64_t{1}));
+            if (each.kind == fault_kind::op_short && can_be_short(call)) chosen.most_bytes = value;
+            if (each.kind == fault_kind::op_waits && completes(call)) chosen.turns = value;
+        }
+        struck_ += (chosen.most_bytes != 0) + (chosen.turns != 0);
+        return chosen;
+    }
+    /// How many bytes hostile input and output moves with the call that came last; 0 for any.
+    std::size_t hostile_bytes() const noexcept {
+        if (!what_.hostile_io) return 0;
+        if (receives(seen_.back())) return 1;
+        return sends(seen_.back()) ? 1 + seen_.size() % 3 : 0;
+    }
+    const std::vector<door_call>& seen() const noexcept { return seen_; }
+    std::size_t struck() const noexcept { return struck_; }
+
+  private:
+    bool is_due(const fault& one, door_call call) const noexcept {
+        const std::uint64_t number = seen_.size();
+        if (one.at == number) return true;
+        if (!one.sticky || one.at == 0 || one.at > number) return false;
+        return one.kind != fault_kind::op_fails || seen_[one.at - 1] == call;
+    }
+
+    const injection::settings what_;
+    std::vector<door_call> seen_;
+    std::size_t struck_ = 0;
+};
+
+// ---- the engine
+
+class injecting_engine final : public detail::engine {
+  public:
+    injecting_engine(loop& home, planner& plan, std::unique_ptr<detail::engine> inner)
+        : home_(home), plan_(plan), inner_(std::move(inner)) {}
+
+    // Operations.
+
+    void recv(op& request, int fd, std::span<std::byte> into) noexcept override {
+        const treatment how = next(door_call::recv, fd);
+        start(request, how, {}, [this, &request, fd, room = into.first(how.cut(into.size()))] {
+            inner_->recv(request, fd, room);
+        });
+    }
+    void recv_ring(op& request, int fd) noexcept override {
+        const treatment how = next(door_call::recv_ring, fd);
+        start(request, how, {.piece_bytes = how.most_bytes},
+              [this, &request, fd] { inner_->recv_ring(request, fd); });
+    }
+    void send(op& request, int fd, std::span<const std::byte> from,
+              io::send_mode mode) noexcept override {
+        const treatment how = next(door_call::send, fd);
+        // A fast send that really is short tells at once; this one does not know that it is.
+        short_fast_send_ |= mode == io::send_mode::fast && how.cut(from.size()) < from.size();
+        start(request, how, {.offered_bytes = from.size()},
+              [this, &request, fd, part = from.first(how.cut(from.size())), mode] {
+                  inner_->send(request, fd, part, mode);
+              });
+    }
+    void send_pieces(op& request, int fd, std::span<const iovec> pieces) noexcept override {
+        const treatment how = next(door_call::send_pieces, fd);
+        std::size_t offered = 0;
+        for (const iovec& piece : pieces) offered += piece.iov_len;
+        std::size_t left = how.cut(offered);
+        std::vector<iovec> parts;
+        for (const iovec& piece : pieces) {
+            parts.push_back({piece.iov_base, std::min(piece.iov_len, left)});
+            left -= parts.back().iov_len;
+            if (left == 0) break;
+        }
+        start(request, how, {.offered_bytes = offered},
+              [this, &request, fd, parts = std::move(parts)] {
+                  inner_->send_pieces(request, fd, parts);
+              });
+    }
+    void accept(op& request, int fd) noexcept override {
+        start(request, next(door_call::accept, fd), {},
+              [this, &request, fd] { inner_->accept(request, fd); });
+    }
+    void accept_many(op& request, int fd) noexcept override {
+        start(request, next(door_call::accept_many, fd), {},
+              [this, &request, fd] { inner_->accept_many(request, fd); });
+    }
+    void connect(op& request, int fd, const sockaddr* peer, socklen_t length) noexcept override {
+        start(request, next(door_call::connect, fd), {},
+              [this, &request, fd, peer, length] { inner_->connect(request, fd, peer, length); });
+    }
+    void read(op& request, int fd, std::span<std::byte> into) noexcept override {
+        const treatment how = next(door_call::read, fd);
+        start(request, how, {}, [this, &request, fd, room = into.first(how.cut(into.size()))] {
+            inner_->read(request, fd, room);
+        });
+    }
+    void poll_fd(op& request, int fd, std::uint32_t events) noexcept override {
+        start(request, next(door_call::poll, fd), {},
+              [this, &request, fd, events] { inner_->poll_fd(request, fd, events); });
+    }
+    bool resolve(io::resolve_op& request) noexcept override {
+        const treatment how = plan_.next(door_call::resolve);
+        if (!how.failure && !how.turns) return inner_->resolve(request);
+        if (how.failure) request.gai_code = gai_code_of(how.failure);
+        start(request, how, {}, [this, &request] {
+            if (!inner_->resolve(request)) detail::start_resolve(home_.state(), request);
+        });
+        return true;
+    }
+    void cancel(op& request) noexcept override {
+        const auto found = std::find_if(waiting_.begin(), waiting_.end(),
+                                        [&](const auto& each) { return each.request == &request; });
+        if (found == waiting_.end()) return inner_->cancel(request);
+        waiting_.erase(found);
+        end_here(request, -ECANCELED);
+    }
+    void cancel_all() noexcept override {
+        for (const auto& each : std::exchange(waiting_, {})) end_here(*each.request, -ECANCELED);
+        inner_->cancel_all();
+    }
+
+    // The kernel.
+
+    void poll(clock::time_point deadline, std::vector<completion>& out) noexcept override {
+        if (!waiting_.empty() || !made_here_.empty() || std::exchange(short_fast_send_, false)) {
+            deadline = clock::time_point::min();
+        }
+        forward_due();
+        const std::size_t before = out.size();
+        inner_->poll(deadline, out);
+        adjust(out, before);
+        out.insert(out.end(), made_here_.begin(), made_here_.end());
+        made_here_.clear();
+    }
+    void submit() noexcept override {
+        // Nobody may run the loop again, and what was written must leave all the same.
+        for (auto& each : std::exchange(waiting_, {})) each.forward();
+        inner_->submit();
+    }
+    void release(const completion& done) noexcept override {
+        const auto whole = std::find_if(lent_.begin(), lent_.end(), [&](const lent& each) {
+            return done.data >= each.whole.data && done.data < each.whole.data + each.whole.res;
+        });
+        if (whole == lent_.end()) return inner_->release(done);
+        if (--whole->pieces_left != 0) return;
+        inner_->release(whole->whole);
+        lent_.erase(whole);
+    }
+    void wake() noexcept override { inner_->wake(); }
+    bool foreign_thread() const noexcept override { return inner_->foreign_thread(); }
+    bool foreign_process() const noexcept override { return inner_->foreign_process(); }
+    void add_statistics(loop_statistics& into) const noexcept override {
+        inner_->add_statistics(into);
+    }
+    std::size_t lent_buffers() const noexcept override { return inner_->lent_buffers(); }
+    std::string report() const override { return "inject + " + inner_->report(); }
+
+    // The synchronous part.
+
+    clock::time_point now() const noexcept override { return inner_->now(); }
+    void random(std::span<std::byte> into) noexcept override { inner_->random(into); }
+    int open_socket(int family, int type, int protocol) noexcept override {
+        const treatment how = plan_.next(door_call::socket);
+        return how.failure ? -how.failure : inner_->open_socket(family, type, protocol);
+    }
+    int open_pair(int family, int type, int (&fds)[2]) noexcept override {
+        const treatment how = plan_.next(door_call::socket_pair);
+        return how.failure ? -how.failure : inner_->open_pair(family, type, fds);
+    }
+    int bind(int fd, const sockaddr* where, socklen_t length) noexcept override {
+        const treatment how = plan_.next(door_call::bind);
+        return how.failure ? -how.failure : inner_->bind(fd, where, length);
+    }
+    int listen(int fd, int backlog_count) noexcept override {
+        const treatment how = plan_.next(door_call::listen);
+        return how.failure ? -how.failure : inner_->listen(fd, backlog_count);
+    }
+    std::int64_t try_send(int fd, std::span<const std::byte> from) noexcept override {
+        const treatment how = next(door_call::try_send, fd);
+        return how.failure ? -how.failure : inner_->try_send(fd, from.first(how.cut(from.size())));
+    }
+    int shutdown(int fd, int direction) noexcept override {
+        const treatment how = plan_.next(door_call::shutdown);
+        return how.failure ? -how.failure : inner_->shutdown(fd, direction);
+    }
+    int get_option(int fd, int level, int name, int& value) noexcept override {
+        const treatment how = plan_.next(door_call::get_option);
+        return how.failure ? -how.failure : inner_->get_option(fd, level, name, value);
+    }
+    int set_option(int fd, int level, int name,
+                   std::span<const std::byte> value) noexcept override {
+        const treatment how = plan_.next(door_call::set_option);
+        return how.failure ? -how.failure : inner_->set_option(fd, level, name, value);
+    }
+    int local_name(int fd, io::resolved& into) noexcept override {
+        const treatment how = plan_.next(door_call::local_name);
+        return how.failure ? -how.failure : inner_->local_name(fd, into);
+    }
+    int peer_name(int fd, io::resolved& into) noexcept override {
+        const treatment how = plan_.next(door_call::peer_name);
+        return how.failure ? -how.failure : inner_->peer_name(fd, into);
+    }
+    void close(int fd) noexcept override { inner_->close(fd); }
+
+  private:
+    /// An op that the inner engine does not have yet.
+    struct held_back {
+        op* request;
+        std::uint64_t turns_left;
+        function<void()> forward;
+    };
+    /// What must be put right when the completions of a shortened op come.
+    struct alteration {
+        std::size_t piece_bytes = 0;    // of a shared-ring receive
+        std::size_t offered_bytes = 0;  // of a send: more than the inner engine saw
+        std::uint16_t generation = 0;
+    };
+    /// A lent buffer that was handed out in pieces.
+    struct lent {
+        completion whole;
+        std::size_t pieces_left;
+    };
+
+    treatment next(door_call call, int fd) {
+        treatment how = plan_.next(call);
+        if (how.failure || how.most_bytes) return how;
+        const std::size_t hostile = plan_.hostile_bytes();
+        if (hostile && is_stream(fd)) how.most_bytes = hostile;
+        return how;
+    }
+    /// Part of a datagram is not less of it, but another one.
+    bool is_stream(int fd) noexcept {
+        int type = 0;
+        return inner_->get_option(fd, SOL_SOCKET, SO_TYPE, type) < 0 || type == SOCK_STREAM;
+    }
+
+    template <class Forward>
+    void start(op& request, const treatment& how, alteration altered, Forward forward) {
+        if (how.failure) return end_here(request, -how.failure);
+        if (how.most_bytes && (altered.piece_bytes || altered.offered_bytes)) {
+            altered.generation = request.generation;
+            altered_[&request] = altered;
+        }
+        if (how.turns) {
+            waiting_.push_back({&request, how.turns, std::move(forward)});
+        } else {
+            forward();
+        }
+    }
+    void end_here(op& request, std::int32_t res) {
+        request.engine_state = detail::completion_queued;
+        made_here_.push_back({&request, nullptr, res, 0, 0, request.generation});
+        altered_.erase(&request);
+    }
+    void forward_due() {
+        std::vector<held_back> later;
+        for (held_back& each : std::exchange(waiting_, {})) {
+            if (each.turns_left-- == 0) {
+                each.forward();
+            } else {
+                later.push_back(std::move(each));
+            }
+        }
+        waiting_ = std::move(later);
+    }
+
+    /// Goes through what came: lent bytes are cut into pieces, a short send says what was offered.
+    void adjust(std::vector<completion>& out, std::size_t before) {
+        if (altered_.empty()) return;
+        came_.assign(out.begin() + static_cast<std::ptrdiff_t>(before), out.end());
+        out.resize(before);
+        for (const completion& done : came_) {
+            const auto found = altered_.find(done.target);
+            if (found == altered_.end() || found->second.generation != done.generation) {
+                out.push_back(done);
+                continue;
+            }
+            const alteration altered = found->second;
+            if (!(done.flags & op_flags::more)) {
+                if (altered.offered_bytes) done.target->length = altered.offered_bytes;
+                altered_.erase(found);
+            }
+            if (altered.piece_bytes && (done.flags & op_flags::lent)) {
+                cut_up(done, altered.piece_bytes, out);
+            } else {
+                out.push_back(done);
+            }
+        }
+    }
+    void cut_up(const completion& whole, std::size_t most, std::vector<completion>& out) {
+        const auto total = static_cast<std::size_t>(whole.res);
+        if (total <= most) return out.push_back(whole);
+        lent_.push_back({whole, (total + most - 1) / most});
+        for (std::size_t at = 0; at < total; at += most) {
+            completion piece = whole;
+            piece.data += at;
+            piece.res = static_cast<std::int32_t>(std::min(most, total - at));
+            if (at + most < total) piece.flags |= op_flags::more;
+            out.push_back(piece);
+        }
+    }
+
+    loop& home_;
+    planner& plan_;
+    std::unique_ptr<detail::engine> inner_;
+    std::vector<held_back> waiting_;
+    std::vector<completion> made_here_;  // ends of ops that the inner engine did not have
+    std::unordered_map<const op*, alteration> altered_;
+    std::vector<lent> lent_;
+    bool short_fast_send_ = false;  // started since the last poll
+    std::vector<completion> came_;  // while a batch is gone through
+};
+
+}  // namespace
+
+// ---- the rig
+
+class injection::wrapper final : public detail::rig {
+  public:
+    explicit wrapper(settings what) : plan(std::move(what)) {}
+
+    std::unique_ptr<detail::engine> make_engine(loop& home, const loop_options& options) override {
+        loop_options beneath = options;
+        beneath.rig = inner;
+        return std::make_unique<injecting_engine>(home, plan, detail::make_engine(home, beneath));
+    }
+    void turn_begins(loop& home, detail::ready_queue& ready) noexcept override {
+        if (inner) inner->turn_begins(home, ready);
+    }
+    void suspended(detail::task_core& task) noexcept override {
+        if (inner) inner->suspended(task);
+    }
+
+    planner plan;
+    detail::rig* inner = nullptr;
+};
+
+std::string_view to_string(door_call call) noexcept {
+    return facts[static_cast<std::size_t>(call)].name;
+}
+std::span<const int> legal_errors(door_call call) noexcept {
+    return facts[static_cast<std::size_t>(call)].errors;
+}
+
+injection::injection() : injection(settings{}) {}
+injection::injection(settings what) : wrapper_(std::make_unique<wrapper>(std::move(what))) {}
+injection::~injection() = default;
+
+loop_options injection::options(loop_options base) {
+    wrapper_->inner = std::exchange(base.rig, wrapper_.get());
+    return base;
+}
+
+const std::vector<door_call>& injection::seen() const noexcept { return wrapper_->plan.seen(); }
+std::size_t injection::struck() const noexcept { return wrapper_->plan.struck(); }
+
+}  // namespace ouro::testing

@@ -1,0 +1,169 @@
+// The clock, the events, the links and the trace of a simulated world.
+#include "world.hpp"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+
+#include <algorithm>
+#include <charconv>
+
+namespace ouro::testing::sim {
+namespace {
+
+using std::chrono::microseconds;
+
+// Any time will do, but not zero, which programs may take for "never".
+constexpr auto beginning = std::chrono::seconds(1'000'000);
+
+}  // namespace
+
+world::world(const simulation_options& options)
+    : settings(options), luck(options), now_(clock::time_point(beginning)) {
+    names_["localhost"] = {"127.0.0.1", "::1"};
+}
+
+world::~world() {
+    events_.clear();
+    descriptors_.clear();
+}
+
+// ---- time and events
+
+std::chrono::microseconds world::elapsed() const noexcept {
+    return std::chrono::duration_cast<std::chrono::microseconds>(now_.time_since_epoch() -
+                                                                 beginning);
+}
+
+void world::at(clock::time_point when, ouro::function<void()> what) {
+    events_.push_back({when, ++event_count_, std::move(what)});
+    std::push_heap(events_.begin(), events_.end());
+}
+
+void world::run_due_events() {
+    while (!events_.empty() && events_.front().when <= now_) {
+        std::pop_heap(events_.begin(), events_.end());
+        auto what = std::move(events_.back().what);
+        events_.pop_back();
+        what();
+    }
+}
+
+// ---- links
+
+world::link world::link_of(const address& one, const address& other) {
+    std::string first = one.host(), second = other.host();
+    if (second < first) std::swap(first, second);
+    return {std::move(first), std::move(second)};
+}
+
+bool world::is_cut(const address& one, const address& other) const {
+    if (cut_.empty()) return false;
+    const link which = link_of(one, other);
+    return cut_.contains(which) || cut_.contains({"*", which.first}) ||
+           cut_.contains({"*", which.second});
+}
+
+/// How long the next thing takes from one host to the other.
+clock::duration world::travel(const address& from, const address& to) {
+    const auto least = static_cast<std::uint64_t>(settings.least_delay.count());
+    const auto most = static_cast<std::uint64_t>(settings.most_delay.count());
+    clock::duration takes = microseconds(luck.draw(purpose::delay, least, most));
+    if (auto extra = luck.strikes(fault_kind::delay, 1'000, 500'000)) takes += microseconds(*extra);
+    if (auto gap = luck.strikes(fault_kind::partition, 10'000, 5'000'000)) {
+        cut_for(from, to, microseconds(*gap));
+    }
+    if (auto gap = luck.strikes(fault_kind::clog, 1'000, 1'000'000)) {
+        clogged_[link_of(from, to)] = now_ + microseconds(*gap);
+    }
+    if (!clogged_.empty()) {
+        const auto until = clogged_.find(link_of(from, to));
+        if (until != clogged_.end() && until->second > now_) takes += until->second - now_;
+    }
+    return takes;
+}
+
+void world::cut_for(const address& one, const address& other, microseconds how_long) {
+    const link which = link_of(one, other);
+    cut_.insert(which);
+    after(how_long, [this, which] { mend(which.first, which.second); });
+}
+
+namespace {
+
+std::pair<std::string, std::string> in_order(std::string one, std::string other) {
+    if (other < one) std::swap(one, other);
+    return {std::move(one), std::move(other)};
+}
+
+}  // namespace
+
+void world::cut(const std::string& host, const std::string& other) {
+    cut_.insert(in_order(host, other));
+}
+
+void world::mend(const std::string& host, const std::string& other) {
+    cut_.erase(in_order(host, other));
+    // What was held back goes on its way again.
+    for (const auto& each : sockets_) {
+        const endpoint_ptr socket = each.lock();
+        if (!socket) continue;
+        if (!socket->under_way.empty()) pump_at(socket, now_);
+        if (socket->unreported) send_report(socket);
+    }
+}
+
+void world::heal() {
+    luck.heal();
+    clogged_.clear();
+    const auto cut_before = std::exchange(cut_, {});
+    if (!cut_before.empty()) mend("", "");
+}
+
+void world::crash(const std::string& host) {
+    for (const auto& each : std::vector(sockets_)) {
+        const endpoint_ptr socket = each.lock();
+        if (socket && socket->at == state::connected && socket->local.host() == host) {
+            reset_both(socket);
+        }
+    }
+}
+
+// ---- names
+
+int world::look_up(io::resolve_op& request) const {
+    const auto known = names_.find(request.host);
+    std::vector<std::string> hosts;
+    if (request.host.empty()) {
+        const bool passive = request.flags & AI_PASSIVE;
+        hosts = passive ? std::vector<std::string>{"0.0.0.0", "::"}
+                        : std::vector<std::string>{"::1", "127.0.0.1"};
+    } else if (known != names_.end()) {
+        hosts = known->second;
+    } else if (address::from_ip(request.host, 0)) {
+        hosts = {request.host};
+    }
+    unsigned port = 0;
+    const std::string& service = request.service;
+    if (std::from_chars(service.data(), service.data() + service.size(), port).ec != std::errc() ||
+        port > 65535) {
+        return EAI_SERVICE;
+    }
+    for (const std::string& host : hosts) {
+        const auto found = address::from_ip(host, static_cast<std::uint16_t>(port));
+        if (!found) continue;
+        if (request.family != AF_UNSPEC && request.family != found->family()) continue;
+        io::resolved answer;
+        answer.length = found->length();
+        std::memcpy(&answer.storage, found->raw(), found->length());
+        request.answers.push_back(answer);
+    }
+    return request.answers.empty() ? EAI_NONAME : 0;
+}
+
+// ---- the trace
+
+void world::note(std::uint64_t what) noexcept {
+    trace_ = scramble(trace_ ^ what) + 0x9e3779b97f4a7c15;
+}
+
+}  // namespace ouro::testing::sim

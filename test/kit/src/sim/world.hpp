@@ -1,0 +1,167 @@
+// The simulated world: its clock, its events, its links and its sockets.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <ouro/runtime/io.hpp>
+
+#include "chance.hpp"
+#include "endpoint.hpp"
+
+namespace ouro::testing::sim {
+
+/// Who is told that something became possible on an endpoint.
+class listener_to_changes {
+  public:
+    virtual void changed(endpoint& at) = 0;
+
+  protected:
+    ~listener_to_changes() = default;
+};
+
+class world {
+  public:
+    explicit world(const simulation_options& options);
+    virtual ~world();
+
+    // ---- time and events
+    clock::time_point now() const noexcept { return now_; }
+    /// Since the beginning.
+    std::chrono::microseconds elapsed() const noexcept;
+    clock::time_point next_event() const noexcept {
+        return events_.empty() ? clock::time_point::max() : events_.front().when;
+    }
+    void advance_to(clock::time_point when) noexcept {
+        if (when > now_) now_ = when;
+    }
+    void run_due_events();
+    void at(clock::time_point when, ouro::function<void()> what);
+    void after(clock::duration delay, ouro::function<void()> what) {
+        at(now_ + delay, std::move(what));
+    }
+
+    // ---- descriptors. Numbers the real kernel does not know; negative results are errno.
+    int open(int family, int type, int protocol);
+    int open_pair(int family, int type, int (&fds)[2]);
+    /// Makes a descriptor for `what`.
+    int publish(endpoint_ptr what);
+    /// The socket behind `fd`, or null.
+    endpoint_ptr find(int fd) const noexcept;
+    int close(int fd);
+    std::size_t open_descriptors() const noexcept { return descriptors_.size() - free_.size(); }
+    void hold(endpoint& what) noexcept { ++what.users; }
+    void let_go(const endpoint_ptr& what);
+
+    // ---- what a process can do with a socket at once
+    int bind(endpoint& what, const sockaddr* where, socklen_t length);
+    int listen(endpoint& what, int backlog);
+    int shutdown(const endpoint_ptr& what, int how);
+    int get_option(endpoint& what, int level, int name, int& value);
+    int set_option(endpoint& what, int level, int name, std::span<const std::byte> value);
+    /// Starts to connect. 0: connected at once; -EINPROGRESS: `changed` tells.
+    int connect(const endpoint_ptr& what, const sockaddr* peer, socklen_t length);
+    /// Bytes received, 0 at the end, -EAGAIN when there is nothing yet.
+    std::int64_t receive(const endpoint_ptr& what, std::span<std::byte> into);
+    /// Bytes taken, -EAGAIN when there is no room.
+    std::int64_t send(const endpoint_ptr& what, std::span<const std::byte> from, bool whole);
+    /// A descriptor, or -EAGAIN.
+    int accept(const endpoint_ptr& what);
+
+    // ---- names
+    void set_name(std::string name, std::vector<std::string> addresses) {
+        names_[std::move(name)] = std::move(addresses);
+    }
+    /// getaddrinfo's code, and the answers.
+    int look_up(io::resolve_op& request) const;
+
+    // ---- what happens to links
+    void cut(const std::string& host, const std::string& other);
+    void mend(const std::string& host, const std::string& other);
+    void heal();
+    void crash(const std::string& host);
+
+    // ---- the trace
+    void note(std::uint64_t what) noexcept;
+    std::uint64_t trace_hash() const noexcept { return trace_; }
+
+    simulation_options settings;
+    chance luck;
+    listener_to_changes* engine = nullptr;
+    // What a run found out.
+    std::uint64_t ops = 0;
+    bool stuck = false;
+    bool spinning = false;
+    bool reports_allowed = false;
+
+  private:
+    struct event {
+        clock::time_point when;
+        std::uint64_t order;
+        ouro::function<void()> what;
+        bool operator<(const event& other) const noexcept {
+            return when != other.when ? when > other.when : order > other.order;
+        }
+    };
+    using link = std::pair<std::string, std::string>;
+    static link link_of(const address& one, const address& other);
+    bool is_cut(const address& one, const address& other) const;
+    clock::duration travel(const address& from, const address& to);
+    void cut_for(const address& one, const address& other, std::chrono::microseconds how_long);
+
+    endpoint_ptr make(int family, int type);
+    void changed(const endpoint_ptr& at) {
+        if (engine) engine->changed(*at);
+    }
+    bool bind_conflict(const endpoint& what, const address& where) const;
+    int choose_port(endpoint& what);
+    void choose_local(endpoint& what, const address& peer);
+    endpoint_ptr find_listener(const address& where);
+    endpoint_ptr find_receiver(const address& where, const address& from);
+    void join(const endpoint_ptr& one, const endpoint_ptr& other);
+
+    // connections
+    int connect_unix(const endpoint_ptr& what, const address& to);
+    void send_syn(const endpoint_ptr& from, address to, int attempt);
+    void syn_arrives(const endpoint_ptr& from, const address& to, int attempt);
+    void fail_connect(const endpoint_ptr& what, int failure);
+    void put(const endpoint_ptr& from, segment what);
+    void pump(const endpoint_ptr& from);
+    void pump_at(const endpoint_ptr& from, clock::time_point when);
+    void arrive(const endpoint_ptr& from, const endpoint_ptr& to, segment what);
+    void become_acceptable(const endpoint_ptr& child);
+    void reset(const endpoint_ptr& what, int failure);
+    void reset_both(const endpoint_ptr& from);
+    void say_end(const endpoint_ptr& from);
+    void finish(const endpoint_ptr& what);
+    void report_read(const endpoint_ptr& reader, std::size_t count);
+    void send_report(const endpoint_ptr& reader);
+
+    // datagrams
+    std::int64_t send_datagram(const endpoint_ptr& what, std::span<const std::byte> from);
+    void datagram_arrives(const endpoint_ptr& from, datagram what, const address& to);
+
+    clock::time_point now_;
+    std::vector<event> events_;  // a heap
+    std::uint64_t event_count_ = 0;
+    std::vector<endpoint_ptr> descriptors_;  // by number
+    std::set<int> free_;
+    std::vector<std::weak_ptr<endpoint>> sockets_;
+    std::uint64_t socket_count_ = 0;
+    std::set<link> cut_;
+    std::map<link, clock::time_point> clogged_;
+    std::map<std::string, std::vector<std::string>> names_;
+    std::set<std::string> paths_;  // of unix sockets, also after these were closed
+    std::uint16_t next_port_ = 32768;
+    std::uint64_t trace_ = 0xcbf29ce484222325;
+};
+
+/// The first number of a simulated descriptor: far above those of the kernel.
+inline constexpr int first_descriptor = 1 << 20;
+
+}  // namespace ouro::testing::sim
