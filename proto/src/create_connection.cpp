@@ -41,7 +41,7 @@ void give_up(wait_point& wait, cancel_cause cause) noexcept {
 task<socket> connect_one(const address& peer, const connect_options& options) {
     loop& home = loop::current();
     auto made = socket::open(home, peer.family());
-    if (!made) co_return made.error().while_doing("connect " + peer.to_string());
+    if (!made) co_return error(made.error().code(), "connect " + peer.to_string());
     if (options.local) {
         if (options.local.family() != peer.family()) {
             co_return error(errc::no_address,

@@ -222,8 +222,8 @@ std::vector<const socket_view*> server_state::sockets() const {
 namespace {
 
 result<socket> open_listener(loop& home, const address& where, const server_options& options) {
-    const auto naming = [&](error why) {
-        return std::move(why.while_doing("listen on " + where.to_string()));
+    const auto naming = [&](const error& why) {
+        return error(why.code(), "listen on " + where.to_string());
     };
     auto made = socket::open(home, where.family());
     if (!made) return naming(made.error());
@@ -238,9 +238,6 @@ result<socket> open_listener(loop& home, const address& where, const server_opti
     }
     if (outcome) {
         outcome = made->bind(where);
-        if (!outcome) {
-            return error(outcome.error().code(), "listen on " + where.to_string());
-        }
     }
     if (!outcome) return naming(outcome.error());
     return made;

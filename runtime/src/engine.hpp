@@ -59,6 +59,8 @@ class engine {
     virtual void wake() noexcept = 0;
     /// Asks every op to end.
     virtual void cancel_all() noexcept = 0;
+    /// Makes the calling thread the one that may enter the engine. Idempotent.
+    virtual result<> adopt_thread() noexcept { return {}; }
     /// True on a thread from which the engine cannot be entered, because another one has entered
     /// it.
     virtual bool foreign_thread() const noexcept = 0;

@@ -368,7 +368,7 @@ result<> loop::may_run() const {
     if (state.kernel->foreign_thread()) {
         return error(errc::wrong_thread, "run a loop that belongs to the thread that ran it first");
     }
-    return {};
+    return state.kernel->adopt_thread();
 }
 
 result<> loop::run_core(detail::task_core& main) {

@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include <ouro/runtime/assert.hpp>
+
 #include "engine.hpp"
 
 namespace ouro::detail {
@@ -22,6 +24,7 @@ sockaddr* raw(io::resolved& name) noexcept { return reinterpret_cast<sockaddr*>(
 void engine::random(std::span<std::byte> into) noexcept {
     while (!into.empty()) {
         const ssize_t got = ::getrandom(into.data(), into.size(), 0);
+        OURO_ASSERT(got > 0 || errno == EINTR, "getrandom(2) failed");
         if (got > 0) into = into.subspan(static_cast<std::size_t>(got));
     }
 }

@@ -11,16 +11,6 @@
 namespace ouro::uring {
 namespace {
 
-std::byte* map(std::size_t bytes) {
-    void* memory =
-        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-        throw std::system_error(errno, std::system_category(), "map the shared receive buffers");
-    }
-    ::madvise(memory, bytes, MADV_DONTFORK);  // a child must not write where our kernel side writes
-    return static_cast<std::byte*>(memory);
-}
-
 int register_with(ring& owner, void* entries, unsigned count, unsigned flags) noexcept {
     abi::buffer_ring_registration request{};
     request.ring_address = reinterpret_cast<std::uintptr_t>(entries);
@@ -35,6 +25,22 @@ int register_with(ring& owner, void* entries, unsigned count, unsigned flags) no
 constexpr std::size_t whole_buffer_bytes = 32 * 1024;
 
 }  // namespace
+
+mapping::mapping(std::size_t bytes) : bytes_(bytes) {
+    void* memory =
+        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        throw std::system_error(errno, std::system_category(),
+                                "map the shared receive buffers (loop_options::ring_buffer_bytes "
+                                "and ring_buffer_count say how large they are)");
+    }
+    ::madvise(memory, bytes, MADV_DONTFORK);  // a child must not write where our kernel side writes
+    start_ = static_cast<std::byte*>(memory);
+}
+
+mapping::~mapping() {
+    if (start_) ::munmap(start_, bytes_);
+}
 
 buffer_ring::buffer_ring(ring& owner, std::size_t buffer_bytes, unsigned count)
     : owner_(owner), buffer_bytes_(buffer_bytes), count_(count) {
@@ -53,7 +59,8 @@ buffer_ring::buffer_ring(ring& owner, std::size_t buffer_bytes, unsigned count)
     owner.can().incremental_buffers = incremental_;
     if (outcome < 0) refuse(-outcome, "io_uring_register of the shared receive buffers");
     used_.resize(count_);
-    memory_ = map(buffer_bytes_ * count_);
+    memory_map_ = mapping(buffer_bytes_ * count_);
+    memory_ = memory_map_.start();
     for (unsigned i = 0; i < count_; ++i) offer(static_cast<std::uint16_t>(i));
     publish();
     detail::poison(memory_, buffer_bytes_ * count_);
@@ -61,20 +68,16 @@ buffer_ring::buffer_ring(ring& owner, std::size_t buffer_bytes, unsigned count)
 
 int buffer_ring::set_up_entries(unsigned flags) {
     const std::size_t bytes = count_ * sizeof(io_uring_buf);
-    entries_ = reinterpret_cast<io_uring_buf_ring*>(map(bytes));
-    const int outcome = register_with(owner_, entries_, count_, flags);
-    if (outcome < 0) {
-        ::munmap(entries_, bytes);
-        entries_ = nullptr;
-    }
+    mapping memory(bytes);
+    const int outcome = register_with(owner_, memory.start(), count_, flags);
+    if (outcome < 0) return outcome;
+    entries_memory_ = std::move(memory);
+    entries_ = reinterpret_cast<io_uring_buf_ring*>(entries_memory_.start());
     return outcome;
 }
 
-buffer_ring::~buffer_ring() {
-    detail::unpoison(memory_, buffer_bytes_ * count_);
-    ::munmap(memory_, buffer_bytes_ * count_);
-    ::munmap(entries_, count_ * sizeof(io_uring_buf));
-}
+// The kernel's side goes with the ring.
+buffer_ring::~buffer_ring() { detail::unpoison(memory_, buffer_bytes_ * count_); }
 
 void buffer_ring::offer(std::uint16_t buffer) noexcept {
     io_uring_buf& entry = entries_->bufs[tail_ & (count_ - 1)];

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <ouro/runtime/checks.hpp>
@@ -12,6 +13,26 @@
 #include "ring.hpp"
 
 namespace ouro::uring {
+
+/// Anonymous memory of our own that a forked child does not get.
+class mapping {
+  public:
+    mapping() noexcept = default;
+    explicit mapping(std::size_t bytes);
+    mapping(mapping&& other) noexcept
+        : start_(std::exchange(other.start_, nullptr)), bytes_(other.bytes_) {}
+    mapping& operator=(mapping&& other) noexcept {
+        std::swap(start_, other.start_);
+        std::swap(bytes_, other.bytes_);
+        return *this;
+    }
+    ~mapping();
+    std::byte* start() const noexcept { return start_; }
+
+  private:
+    std::byte* start_ = nullptr;
+    std::size_t bytes_ = 0;
+};
 
 /// A ring of equal buffers registered with the kernel. With incremental buffers (6.12) several
 /// receives share one buffer, each taking the next part of it; without them every receive takes a
@@ -69,6 +90,8 @@ class buffer_ring {
     unsigned count_;
     bool incremental_ = false;
     io_uring_buf_ring* entries_ = nullptr;
+    mapping entries_memory_;
+    mapping memory_map_;
     std::byte* memory_ = nullptr;
     std::vector<std::uint32_t> used_;  // bytes of each buffer the kernel has filled
     std::uint16_t tail_ = 0;

@@ -177,6 +177,14 @@ class uring_engine final : public detail::engine {
         // It fails only when the counter is at its limit, and then the loop is awake for long.
         [[maybe_unused]] const auto written = ::write(wake_fd_, &one, sizeof one);
     }
+    result<> adopt_thread() noexcept override {
+        if (const int failed = ring_.enable(); failed < 0) {
+            return error::from_errno(-failed,
+                                     "enable the ring (io_uring_register; a seccomp filter "
+                                     "or a restriction may forbid it)");
+        }
+        return {};
+    }
     bool foreign_thread() const noexcept override { return ring_.foreign_thread(); }
     bool foreign_process() const noexcept override { return ring_.foreign_process(); }
     void add_statistics(loop_statistics& into) const noexcept override {

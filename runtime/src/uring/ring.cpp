@@ -16,6 +16,10 @@
 namespace ouro::uring {
 namespace {
 
+// A kernel that refuses again and again is given time, and the loop its turns.
+constexpr unsigned most_refusals = 100;
+constexpr unsigned nap_us = 1000;
+
 struct __kernel_timespec timespec_of(std::chrono::nanoseconds since) noexcept {
     return {.tv_sec = since.count() / 1'000'000'000, .tv_nsec = since.count() % 1'000'000'000};
 }
@@ -38,7 +42,7 @@ bool ring::wants_enter() const noexcept {
 }
 
 void ring::enter(clock::time_point deadline) noexcept {
-    if (!enabled_) enable();
+    OURO_ASSERT(enable() == 0, "the ring could not be enabled");
     if (overflowed()) ++overflows;
     __atomic_store_n(uring_.sq.ktail, uring_.sq.sqe_tail, __ATOMIC_RELEASE);
     for (;;) {
@@ -47,6 +51,7 @@ void ring::enter(clock::time_point deadline) noexcept {
         if (outcome >= 0) {
             submitted += static_cast<unsigned>(outcome);
             submitted_tail_ += static_cast<unsigned>(outcome);
+            refusals_ = 0;
             if (pending() == 0) return;
             continue;  // the kernel stopped early; what is left goes now, before anything else
         }
@@ -56,12 +61,14 @@ void ring::enter(clock::time_point deadline) noexcept {
         case EINTR:  // a signal came, and entries may not have been taken
             ++retries;
             submitted_tail_ = __atomic_load_n(uring_.sq.khead, __ATOMIC_ACQUIRE);
-            if (pending() == 0) return;
+            if (pending() == 0 || ++refusals_ > most_refusals) return;
             continue;
         case EAGAIN:  // no memory for requests,
+        case ENOMEM:  // or for the kernel's record of this thread,
         case EBUSY:   // or the completion queue is full: make room first
             ++retries;
             submitted_tail_ = __atomic_load_n(uring_.sq.khead, __ATOMIC_ACQUIRE);
+            if (++refusals_ > most_refusals) ::usleep(nap_us);
             return;  // the loop reaps and comes back: what is pending keeps it from sleeping
         case EEXIST:
             OURO_ASSERT(false, "a loop was used by a thread other than the one that ran it first");

@@ -66,6 +66,8 @@ class ring {
     bool has_completions() const noexcept {
         return *uring_.cq.khead != __atomic_load_n(uring_.cq.ktail, __ATOMIC_ACQUIRE);
     }
+    /// Makes the calling thread the one that enters the ring; the others cannot. Once. 0 or -errno.
+    int enable() noexcept;
     int register_call(unsigned opcode, const void* argument, unsigned count) noexcept;
 
     const features& can() const noexcept { return features_; }
@@ -85,7 +87,6 @@ class ring {
     std::uint64_t overflows = 0;
 
   private:
-    void enable() noexcept;
     void make_room() noexcept;
     unsigned flags() const noexcept { return __atomic_load_n(uring_.sq.kflags, __ATOMIC_RELAXED); }
     int enter_once(clock::time_point deadline) noexcept;
@@ -97,6 +98,7 @@ class ring {
     unsigned known_head_ = 0;      // the kernel has read the entries below it, at least
     unsigned submitted_tail_ = 0;  // entries below it were taken by the kernel
     bool enabled_ = false;
+    unsigned refusals_ = 0;  // of the kernel, in a row
     std::thread::id issuer_;
     int owner_pid_ = 0;
     int enter_fd_ = -1;

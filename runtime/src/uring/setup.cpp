@@ -2,6 +2,7 @@
 // person can act on.
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -42,6 +43,12 @@ std::string first_line(const char* path) {
     return line;
 }
 
+std::string locked_memory_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return "";
+    return " (" + std::to_string(limit.rlim_cur / 1024) + " KiB)";
+}
+
 /// What most likely stands behind `failure` of io_uring_setup, and what to do about it.
 std::string diagnosis(int failure) {
     const std::string disabled = first_line("/proc/sys/kernel/io_uring_disabled");
@@ -57,9 +64,12 @@ std::string diagnosis(int failure) {
     case ENOSYS:
         return "this kernel has no io_uring (Linux 6.0 or newer is needed), or a seccomp filter "
                "hides it";
+    case EACCES:
+        return "a security module (SELinux, AppArmor) forbids io_uring to this program; allow it "
+               "in its policy";
     case ENOMEM:
-        return "the limit of locked memory is too low; raise it (ulimit -l) or ask for a smaller "
-               "ring";
+        return "the limit of locked memory" + locked_memory_limit() +
+               " is too low; raise it (ulimit -l) or ask for a smaller ring";
     case EMFILE:
     case ENFILE:
         return "no file descriptor is left; raise the limit (ulimit -n)";
@@ -102,7 +112,10 @@ int set_up(const loop_options& options, unsigned entries, io_uring& made, io_uri
         if (!wanted(options, flags)) continue;
         params = {};
         params.flags = flags;
-        params.cq_entries = options.cq_entries < entries ? entries * 2 : options.cq_entries;
+        // It shrinks with the ring: at 16 bytes an entry it is most of the memory that is locked.
+        const auto completions =
+            static_cast<unsigned>(std::uint64_t{options.cq_entries} * entries / options.sq_entries);
+        params.cq_entries = completions < entries ? entries * 2 : completions;
         failure = io_uring_queue_init_params(entries, &made, &params);
         if (failure != -EINVAL) break;
     }
@@ -165,18 +178,20 @@ ring::~ring() {
 bool ring::foreign_process() const noexcept { return ::getpid() != owner_pid_; }
 
 /// Makes the calling thread the ring's issuer.
-void ring::enable() noexcept {
-    enabled_ = true;
-    issuer_ = std::this_thread::get_id();
+int ring::enable() noexcept {
+    if (enabled_) return 0;
     const int outcome =
         register_call(IORING_REGISTER_ENABLE_RINGS, nullptr, 0);  // no call for it in 2.3
-    OURO_ASSERT(outcome == 0, "the ring could not be enabled");
+    if (outcome < 0) return outcome;
+    enabled_ = true;
+    issuer_ = std::this_thread::get_id();
     if (features_.registered_fd && io_uring_register_ring_fd(&uring_) == 1) {
         enter_fd_ = uring_.enter_ring_fd;
         enter_flags_ |= IORING_ENTER_REGISTERED_RING;
     } else {
         features_.registered_fd = false;
     }
+    return 0;
 }
 
 int ring::register_call(unsigned opcode, const void* argument, unsigned count) noexcept {
