@@ -3,6 +3,7 @@
 #include <ouro/net/socket.hpp>
 
 #include "async_test.hpp"
+#include "at_once.hpp"
 
 #include <sys/socket.h>
 
@@ -26,12 +27,6 @@ task<std::size_t> send_some(socket& to, const std::string& text) {
 }
 task<socket> accept(socket& on) { co_return co_await on.accept(); }
 task<> connect(socket& from, address to) { co_await from.connect(to); }
-
-/// Puts bytes into the socket there and then, without the loop.
-void send_now(const socket& from, std::string_view text) {
-    BOOST_REQUIRE(::send(from.fd(), text.data(), text.size(), MSG_NOSIGNAL) ==
-                  static_cast<ssize_t>(text.size()));
-}
 
 /// A listener on loopback.
 task<socket> listening(int backlog_count = 100) {

@@ -176,14 +176,22 @@ OURO_ASYNC_TEST(a_missing_and_a_stale_unix_socket_are_named) {
 }
 
 // rule 669
-OURO_ASYNC_TEST(an_accepted_connection_knows_its_peer_and_does_not_leak_into_children) {
+OURO_ASYNC_TEST(an_accepted_connection_knows_its_peer) {
     auto listener = co_await listening();
     auto client = co_await connected_to(co_await listener.local_address());
     auto server = co_await listener.accept();
     BOOST_TEST((co_await server.peer_address() == co_await client.local_address()));
     BOOST_TEST((co_await server.local_address() == co_await client.peer_address()));
-    for (const socket* each : {&listener, &client, &server}) {
-        BOOST_TEST((::fcntl(each->fd(), F_GETFD) & FD_CLOEXEC));
+}
+
+// rule 669
+OURO_KERNEL_TEST(no_socket_leaks_into_children, "asks fcntl(2) for the close-on-exec flag") {
+    auto listener = co_await listening();
+    auto client = co_await connected_to(co_await listener.local_address());
+    auto server = co_await listener.accept();
+    auto [left, right] = co_await socket::pair(loop::current());
+    for (const socket* each : {&listener, &client, &server, &left, &right}) {
+        BOOST_TEST(::fcntl(each->fd(), F_GETFD) == FD_CLOEXEC);
     }
 }
 

@@ -59,7 +59,8 @@ OURO_ASYNC_TEST(the_hint_is_minus_one_or_a_size_and_binds_nobody) {
 
 // rule 312
 // fault 21
-OURO_ASYNC_TEST(the_kernel_itself_writes_into_the_memory_of_the_protocol) {
+OURO_KERNEL_TEST(the_kernel_itself_writes_into_the_memory_of_the_protocol,
+                 "only the real kernel survives writing to pages that are forbidden") {
     for (const way& how : buffered_ways) {
         BOOST_TEST_INFO_SCOPE(how);
         const forbidden_pages untouchable;
@@ -195,8 +196,7 @@ OURO_ASYNC_TEST(the_buffer_is_not_touched_after_connection_lost) {
         seen->on_lost = [&] {
             BOOST_TEST(loop::current().counters().ops == 0U);
             std::fill(room.begin(), room.end(), std::byte{'#'});
-            const auto sent = ::send(on.peer.fd(), "late", 4, MSG_DONTWAIT | MSG_NOSIGNAL);
-            BOOST_TEST(sent == 4);
+            send_now(on.peer, "late");
         };
         co_await eventually([&] { return on.seen->lost(); });
         co_await settle();

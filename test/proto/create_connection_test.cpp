@@ -1,7 +1,6 @@
 // Connecting: addresses in turn, errors that tell of each, and cancellation at every point.
 #include <ouro/proto/create_connection.hpp>
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <stdexcept>
@@ -33,15 +32,12 @@ task<std::pair<socket, address>> deaf_port() {
     co_return std::pair(std::move(made), where);
 }
 
-/// Connects until the queue of `at` is full: the next connect gets no answer.
-task<std::vector<socket>> fill_queue(address at) {
-    std::vector<socket> waiting;
-    for (int i = 0; i < 8; ++i) {
-        auto& each = waiting.emplace_back(co_await socket::open(loop::current(), AF_INET));
-        (void)::fcntl(each.fd(), F_SETFL, O_NONBLOCK);
-        (void)::connect(each.fd(), at.raw(), at.length());
-    }
-    co_return waiting;
+/// Stands in the queue of `at`, from which nobody accepts. Behind a few of these a connect gets no
+/// answer.
+task<> stand_in_queue(address at) {
+    auto made = co_await socket::open(loop::current(), at.family());
+    co_await made.connect(at);
+    co_await sleep(std::chrono::hours(1));
 }
 
 }  // namespace
@@ -190,7 +186,9 @@ OURO_ASYNC_TEST(a_local_address_of_another_family_fits_nothing) {
 OURO_ASYNC_TEST(a_cancelled_attempt_ends_the_search_and_closes_its_socket) {
     auto server = co_await listening(0);
     const address where = co_await server.local_address();
-    const auto crowd = co_await fill_queue(where);
+    std::vector<task_handle<>> crowd;
+    for (int i = 0; i < 8; ++i) crowd.push_back(spawn(stand_in_queue(where)));
+    co_await sleep(std::chrono::milliseconds(2));
     const auto before = descriptors();
     for (const bool by_name : {false, true}) {
         const auto factory = [] { return make_recorder(kind::streaming)->as_protocol(); };
@@ -203,6 +201,10 @@ OURO_ASYNC_TEST(a_cancelled_attempt_ends_the_search_and_closes_its_socket) {
         BOOST_REQUIRE(!outcome.has_value());
         BOOST_CHECK(outcome.error() == errc::cancelled);
         co_await eventually([&] { return descriptors() == before; });
+    }
+    for (auto& each : crowd) {
+        each.cancel();
+        BOOST_CHECK((co_await as_result(each.join())).error() == errc::cancelled);
     }
 }
 
@@ -246,7 +248,7 @@ OURO_ASYNC_TEST(a_closed_socket_is_refused) {
     BOOST_CHECK(outcome.error() == std::errc::invalid_argument ||
                 outcome.error() == std::errc::bad_file_descriptor);
     auto [own, other] = co_await tcp_pair();
-    ::close(own.fd());  // behind its back
+    io::discard(loop::current(), own.fd());  // behind its back
     auto late = co_await as_result(create_connection(factory, std::move(own)));
     BOOST_REQUIRE(!late.has_value());
     BOOST_CHECK(late.error() == std::errc::bad_file_descriptor);

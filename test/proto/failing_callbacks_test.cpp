@@ -64,7 +64,7 @@ task<> exercise(linked& on) {
     while (true) {
         const auto got = co_await as_result(on.peer.recv_into(room));
         if (!got || *got == 0) break;
-        if (on.seen->resumes == 1 && !sees_end(on.peer)) (void)::shutdown(on.peer.fd(), SHUT_WR);
+        if (on.seen->resumes == 1 && !sees_end(on.peer)) (void)on.peer.shutdown_write();
     }
     if (!on.seen->lost()) on.link->close();
     co_await eventually([&] { return on.seen->lost(); });

@@ -47,7 +47,8 @@ BOOST_AUTO_TEST_SUITE(server_shortage)
 
 // rule 425
 // fault 17
-OURO_ASYNC_TEST(a_server_without_descriptors_reports_once_waits_and_accepts_later) {
+OURO_KERNEL_TEST(a_server_without_descriptors_reports_once_waits_and_accepts_later,
+                 "takes the descriptors of the process away with setrlimit(2)") {
     std::vector<std::shared_ptr<recorder>> all;
     auto at = co_await quiet_server(all, std::chrono::milliseconds(2));
     const address where = at.addresses().at(0);
@@ -80,7 +81,8 @@ OURO_ASYNC_TEST(a_server_without_descriptors_reports_once_waits_and_accepts_late
 
 // rules 425, 412
 // fault 17
-OURO_ASYNC_TEST(a_server_can_be_closed_while_it_waits_for_descriptors) {
+OURO_KERNEL_TEST(a_server_can_be_closed_while_it_waits_for_descriptors,
+                 "takes the descriptors of the process away with setrlimit(2)") {
     std::vector<std::shared_ptr<recorder>> all;
     const auto timers = loop::current().counters().timers;
     auto at = co_await quiet_server(all, std::chrono::hours(1));

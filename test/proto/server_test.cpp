@@ -32,6 +32,15 @@ task<socket> dial(address where) {
     co_return made;
 }
 
+/// A socket that listens already: connections wait in its queue until it is served.
+task<socket> queueing(medium over) {
+    const address where = co_await free_place(over);
+    auto made = co_await socket::open(loop::current(), where.family());
+    co_await made.bind(where);
+    co_await made.listen();
+    co_return made;
+}
+
 task<server> serve(recorders& all, way how = {}, server_options options = {}) {
     co_return co_await create_server(each_into(all, how.receiver), co_await free_place(how.over),
                                      options);
@@ -440,15 +449,20 @@ OURO_ASYNC_TEST(a_factory_that_fails_closes_its_connection_only) {
 // faults 18, 32
 OURO_ASYNC_TEST(connections_reset_before_they_are_accepted_disturb_nobody) {
     recorders all;
-    auto at = co_await serve(all);
+    auto at = co_await create_server(each_into(all), co_await queueing(medium::tcp),
+                                     {.start_serving = false});
+    const address where = at.addresses().at(0);
     for (int i = 0; i < 5; ++i) {
-        auto client = co_await socket::open(loop::current(), AF_INET);
-        const address where = at.addresses().at(0);
-        BOOST_TEST(::connect(client.fd(), where.raw(), where.length()) == 0);
-        reset_now(client);  // the loop has not turned: it is not accepted yet
+        auto client = co_await dial(where);  // nobody accepts yet
+        reset_now(client);
+    }
+    BOOST_CHECK(at.start_serving().has_value());
+    for (int i = 0; i < 5; ++i) {
+        auto client = co_await dial(where);  // perhaps accepted, perhaps not
+        reset_now(client);
         co_await settle();
     }
-    auto alive = co_await dial(at.addresses().at(0));
+    auto alive = co_await dial(where);
     send_now(alive, "alive");
     co_await eventually([&] { return !all.empty() && all.back()->data == "alive"; });
     at.close();
@@ -464,12 +478,10 @@ OURO_ASYNC_TEST(a_connection_that_comes_as_the_server_closes_is_dropped) {
         BOOST_TEST_INFO_SCOPE(how);
         for (int turns = 0; turns < 3; ++turns) {
             recorders all;
-            auto at = co_await serve(all, how);
-            co_await settle();
-            auto client =
-                co_await socket::open(loop::current(), how.over == medium::tcp ? AF_INET : AF_UNIX);
-            const address where = at.addresses().at(0);
-            BOOST_TEST(::connect(client.fd(), where.raw(), where.length()) == 0);
+            auto listener = co_await queueing(how.over);
+            auto client = co_await dial(co_await listener.local_address());
+            // The accept finds the connection in the turn in which it is started.
+            auto at = co_await create_server(each_into(all), std::move(listener));
             co_await settle(turns);
             const std::size_t attached = all.size();
             at.close();
@@ -478,6 +490,36 @@ OURO_ASYNC_TEST(a_connection_that_comes_as_the_server_closes_is_dropped) {
             std::array<std::byte, 1> room;
             const auto got = co_await as_result(client.recv_into(room));
             BOOST_CHECK(!got || *got == 0);  // closed or reset
+            BOOST_TEST(all.size() == attached);
+            BOOST_TEST(all_lost(all));
+        }
+    }
+}
+
+// rules 427, 737
+// fault 13
+OURO_ASYNC_TEST(a_connect_under_way_as_the_server_closes_is_dropped) {
+    for (const way& how : each_medium) {
+        BOOST_TEST_INFO_SCOPE(how);
+        for (int turns = 0; turns < 5; ++turns) {
+            recorders all;
+            auto at = co_await serve(all, how);
+            co_await settle();
+            auto connecting = spawn(dial(at.addresses().at(0)));
+            co_await settle(turns);
+            const std::size_t attached = all.size();
+            at.close();
+            at.abort_clients();
+            co_await at.wait_closed();
+            auto client = co_await as_result(std::move(connecting).join());
+            if (client) {
+                std::array<std::byte, 1> room;
+                const auto got = co_await as_result(client->recv_into(room));
+                BOOST_CHECK(!got || *got == 0);  // closed or reset
+            } else {
+                BOOST_CHECK(client.error() == std::errc::connection_refused ||
+                            client.error() == std::errc::connection_reset);
+            }
             BOOST_TEST(all.size() == attached);
             BOOST_TEST(all_lost(all));
         }

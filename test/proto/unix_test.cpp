@@ -1,7 +1,6 @@
 // Unix sockets through the calls that take an address.
 #include <ouro/proto/server.hpp>
 
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -37,9 +36,11 @@ auto silent_protocol() {
     return [] { return std::make_shared<protocol>(); };
 }
 
-bool exists(const std::string& path) {
-    struct stat info{};
-    return ::lstat(path.c_str(), &info) == 0;
+/// Something is at `path`: nobody else can be bound there.
+bool taken(const std::string& path) {
+    auto second = socket::open(loop::current(), AF_UNIX).value();
+    const auto bound = second.bind(address::from_path(path).value());
+    return !bound && bound.error() == std::errc::address_in_use;
 }
 
 }  // namespace
@@ -76,11 +77,11 @@ OURO_ASYNC_TEST(a_socket_file_given_as_an_address_stays_when_its_server_closes) 
     const scratch_folder folder;
     auto server =
         co_await create_server(silent_protocol(), address::from_path(folder.file()).value());
-    BOOST_TEST(exists(folder.file()));
+    BOOST_TEST(taken(folder.file()));
     server.close();
     co_await server.wait_closed();
     co_await settle();
-    BOOST_TEST(exists(folder.file()));
+    BOOST_TEST(taken(folder.file()));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -20,17 +20,6 @@
 namespace ouro::test {
 namespace {
 
-/// Takes what has arrived at `fd` without waiting.
-std::string drained(int fd) {
-    std::string all;
-    char piece[65536];
-    for (;;) {
-        const ssize_t count = ::recv(fd, piece, sizeof piece, MSG_DONTWAIT);
-        if (count <= 0) return all;
-        all.append(piece, static_cast<std::size_t>(count));
-    }
-}
-
 std::array<std::byte, 64>& scrap() {
     static std::array<std::byte, 64> room;
     return room;
@@ -53,10 +42,12 @@ struct listening {
     listening& operator=(const listening&) = delete;
     const sockaddr* address() const { return reinterpret_cast<const sockaddr*>(&name.storage); }
     /// A connection that waits in the backlog.
-    int plain_client() const {
-        const int client = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        BOOST_REQUIRE(::connect(client, address(), name.length) == 0);
-        return client;
+    task<int> client() const {
+        const int made = co_await io::socket(home, AF_INET, SOCK_STREAM, 0);
+        noted_op connect;
+        io::connect(home, connect, made, address(), name.length);
+        BOOST_REQUIRE(co_await connect.end() == 0);
+        co_return made;
     }
     loop& home;
     int fd = -1;
@@ -69,12 +60,12 @@ BOOST_AUTO_TEST_SUITE(door)
 
 OURO_ASYNC_TEST(recv_gives_what_is_there_and_zero_at_end_of_stream) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     noted_op receive;
     fds.peer_sends("one");
     io::recv(home, receive, fds.ours, scrap());
     BOOST_TEST(co_await receive.end() == 3);
-    ::shutdown(fds.theirs, SHUT_WR);
+    fds.peer_ends();
     io::recv(home, receive, fds.ours, scrap());
     receive.forget();
     BOOST_TEST(co_await receive.end() == 0);
@@ -94,7 +85,7 @@ OURO_ASYNC_TEST(an_operation_on_a_bad_descriptor_fails_by_its_completion) {
 // fault 5
 OURO_ASYNC_TEST(recv_ring_lends_every_byte_in_order_and_ends_once_at_end_of_stream) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     noted_op receive;
     io::recv_ring(home, receive, fds.ours);
     const std::string sent = pattern(100'000);
@@ -102,7 +93,7 @@ OURO_ASYNC_TEST(recv_ring_lends_every_byte_in_order_and_ends_once_at_end_of_stre
         fds.peer_sends(std::string_view(sent).substr(at, 5000));
         co_await yield();
     }
-    ::shutdown(fds.theirs, SHUT_WR);
+    fds.peer_ends();
     BOOST_TEST(co_await receive.end() == 0);
     BOOST_TEST((receive.received == sent));
     BOOST_TEST(receive.terminals == 1);
@@ -111,7 +102,7 @@ OURO_ASYNC_TEST(recv_ring_lends_every_byte_in_order_and_ends_once_at_end_of_stre
 
 OURO_ASYNC_TEST(recv_ring_is_cancelled_and_leaves_later_bytes_in_the_socket) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     noted_op receive;
     io::recv_ring(home, receive, fds.ours);
     fds.peer_sends("first");
@@ -121,7 +112,7 @@ OURO_ASYNC_TEST(recv_ring_is_cancelled_and_leaves_later_bytes_in_the_socket) {
     fds.peer_sends("second");
     co_await settle();
     BOOST_TEST(receive.received == "first");
-    BOOST_TEST(drained(fds.ours) == "second");
+    BOOST_TEST(co_await drained(fds.ours) == "second");
 }
 
 // fault 4
@@ -132,13 +123,13 @@ OURO_ASYNC_TEST(more_receives_than_shared_buffers_lose_no_byte) {
     std::vector<std::unique_ptr<descriptors>> pairs;
     std::vector<std::unique_ptr<noted_op>> receives;
     for (std::size_t i = 0; i < count; ++i) {
-        pairs.push_back(std::make_unique<descriptors>());
+        pairs.push_back(std::make_unique<descriptors>(home));
         receives.push_back(std::make_unique<noted_op>());
         io::recv_ring(home, *receives[i], pairs[i]->ours);
     }
     co_await settle(1);
     for (auto& pair : pairs) pair->peer_sends(sent);
-    for (auto& pair : pairs) ::shutdown(pair->theirs, SHUT_WR);
+    for (auto& pair : pairs) pair->peer_ends();
     for (int i = 0; i < 1000 && home.counters().ops > 0; ++i) co_await yield();
     BOOST_TEST(home.counters().ops == 0U);
     bool at_end = true;
@@ -159,7 +150,7 @@ OURO_ASYNC_TEST(a_receive_that_waits_for_a_shared_buffer_can_be_cancelled) {
     std::vector<std::unique_ptr<descriptors>> pairs;
     std::vector<std::unique_ptr<noted_op>> receives;
     for (std::size_t i = 0; i < count; ++i) {
-        pairs.push_back(std::make_unique<descriptors>());
+        pairs.push_back(std::make_unique<descriptors>(home));
         receives.push_back(std::make_unique<noted_op>());
         receives[i]->then = [&home](noted_op& self) {
             if (self.in_flight) io::cancel(home, self);
@@ -172,7 +163,7 @@ OURO_ASYNC_TEST(a_receive_that_waits_for_a_shared_buffer_can_be_cancelled) {
     for (std::size_t i = 0; i < count; ++i) {
         (void)co_await receives[i]->end();
         BOOST_TEST(receives[i]->terminals == 1);
-        BOOST_TEST((receives[i]->received + drained(pairs[i]->ours) == sent));
+        BOOST_TEST((receives[i]->received + co_await drained(pairs[i]->ours) == sent));
     }
 }
 
@@ -183,7 +174,7 @@ OURO_ASYNC_TEST(a_starved_receive_that_is_cancelled_twice_ends_once) {
     std::vector<std::unique_ptr<descriptors>> pairs;
     std::vector<std::unique_ptr<noted_op>> receives;
     for (std::size_t i = 0; i < count; ++i) {
-        pairs.push_back(std::make_unique<descriptors>());
+        pairs.push_back(std::make_unique<descriptors>(home));
         receives.push_back(std::make_unique<noted_op>());
         pairs[i]->peer_sends(sent);
         io::recv_ring(home, *receives[i], pairs[i]->ours);
@@ -199,23 +190,23 @@ OURO_ASYNC_TEST(a_starved_receive_that_is_cancelled_twice_ends_once) {
     co_await settle();
     for (std::size_t i = 0; i < count; ++i) {
         BOOST_TEST(receives[i]->terminals == 1);
-        BOOST_TEST((receives[i]->received + drained(pairs[i]->ours) == sent));
+        BOOST_TEST((receives[i]->received + co_await drained(pairs[i]->ours) == sent));
     }
     BOOST_TEST(home.statistics().late_completions == 0U);
 }
 
 OURO_ASYNC_TEST(send_takes_all_bytes_although_the_peer_reads_slowly) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     const std::string sent = pattern(4'000'000);
     noted_op send;
     io::send(home, send, fds.ours, as_bytes(sent), io::send_mode::all);
     std::string got;
     while (!send.ended()) {
-        got += drained(fds.theirs);
+        got += co_await drained(fds.theirs);
         co_await yield();
     }
-    got += drained(fds.theirs);
+    got += co_await drained(fds.theirs);
     BOOST_TEST(send.results.back() == 4'000'000);
     BOOST_TEST((got == sent));
 }
@@ -223,7 +214,7 @@ OURO_ASYNC_TEST(send_takes_all_bytes_although_the_peer_reads_slowly) {
 // fault 3
 OURO_ASYNC_TEST(a_cancelled_send_says_how_much_of_it_went_out) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     const std::string sent = pattern(4'000'000);
     noted_op send;
     io::send(home, send, fds.ours, as_bytes(sent), io::send_mode::all);
@@ -233,18 +224,18 @@ OURO_ASYNC_TEST(a_cancelled_send_says_how_much_of_it_went_out) {
     const auto taken = co_await send.end();
     BOOST_TEST(taken > 0);
     BOOST_TEST(taken < 4'000'000);
-    BOOST_TEST((drained(fds.theirs) == sent.substr(0, static_cast<std::size_t>(taken))));
+    BOOST_TEST((co_await drained(fds.theirs) == sent.substr(0, static_cast<std::size_t>(taken))));
 }
 
 // fault 2
 OURO_ASYNC_TEST(a_fast_send_completes_at_once_with_what_the_socket_takes) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     noted_op small;
     io::send(home, small, fds.ours, as_bytes("hello"), io::send_mode::fast);
     co_await settle();
     BOOST_TEST(small.results == std::vector<std::int32_t>{5}, boost::test_tools::per_element());
-    BOOST_TEST(drained(fds.theirs) == "hello");
+    BOOST_TEST(co_await drained(fds.theirs) == "hello");
 
     const std::string sent = pattern(4'000'000);
     noted_op large;
@@ -255,12 +246,12 @@ OURO_ASYNC_TEST(a_fast_send_completes_at_once_with_what_the_socket_takes) {
     const auto taken = co_await large.end();
     BOOST_TEST(taken > 0);
     BOOST_TEST(taken < 4'000'000);
-    BOOST_TEST((drained(fds.theirs) == sent.substr(0, static_cast<std::size_t>(taken))));
+    BOOST_TEST((co_await drained(fds.theirs) == sent.substr(0, static_cast<std::size_t>(taken))));
 }
 
 OURO_ASYNC_TEST(fast_sends_of_one_turn_leave_in_order_and_each_completes) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     std::vector<std::unique_ptr<noted_op>> sends;
     const std::string sent = pattern(100);
     for (std::size_t i = 0; i < sent.size(); ++i) {
@@ -272,28 +263,28 @@ OURO_ASYNC_TEST(fast_sends_of_one_turn_leave_in_order_and_each_completes) {
     for (auto& send : sends) {
         BOOST_TEST(send->results == std::vector<std::int32_t>{1}, boost::test_tools::per_element());
     }
-    BOOST_TEST(drained(fds.theirs) == sent);
+    BOOST_TEST(co_await drained(fds.theirs) == sent);
 }
 
 // faults 22, 23
 OURO_ASYNC_TEST(a_send_to_a_peer_that_is_gone_is_an_error_and_not_a_signal) {
     loop& home = loop::current();
     for (const auto mode : {io::send_mode::all, io::send_mode::fast}) {
-        descriptors fds;
-        ::shutdown(fds.theirs, SHUT_RDWR);
+        descriptors fds(home);
+        co_await io::shutdown(home, fds.theirs, SHUT_RDWR);
         noted_op send;
         io::send(home, send, fds.ours, as_bytes("x"), mode);
         BOOST_TEST(co_await send.end() == -EPIPE);
     }
-    descriptors fds;
-    ::shutdown(fds.theirs, SHUT_RDWR);
+    descriptors fds(home);
+    co_await io::shutdown(home, fds.theirs, SHUT_RDWR);
     const auto now = io::try_send(home, fds.ours, as_bytes("x"));
     BOOST_TEST((now.error() == std::errc::broken_pipe));
 }
 
 OURO_ASYNC_TEST(pieces_are_sent_in_order_and_their_list_may_be_gone_before_the_end) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     const std::string a = "aaa", b(70'000, 'b'), c = "c";
     noted_op send;
     {
@@ -305,15 +296,15 @@ OURO_ASYNC_TEST(pieces_are_sent_in_order_and_their_list_may_be_gone_before_the_e
     }
     std::string got;
     while (!send.ended()) {
-        got += drained(fds.theirs);
+        got += co_await drained(fds.theirs);
         co_await yield();
     }
-    got += drained(fds.theirs);
+    got += co_await drained(fds.theirs);
     BOOST_TEST(send.results.back() == static_cast<std::int32_t>(a.size() + b.size() + c.size()));
     BOOST_TEST((got == a + b + c));
 }
 
-OURO_ASYNC_TEST(connect_and_accept_meet_and_the_accepted_descriptor_closes_on_exec) {
+OURO_ASYNC_TEST(connect_and_accept_meet) {
     loop& home = loop::current();
     listening listener(home);
     noted_op connect, accept;
@@ -324,13 +315,28 @@ OURO_ASYNC_TEST(connect_and_accept_meet_and_the_accepted_descriptor_closes_on_ex
     const int server = co_await accept.end();
     BOOST_REQUIRE(server >= 0);
     io::adopt(home, server);
-    BOOST_TEST((::fcntl(server, F_GETFD) & FD_CLOEXEC) != 0);
-    BOOST_TEST((::fcntl(client, F_GETFD) & FD_CLOEXEC) != 0);
     const auto theirs = co_await io::peer_name(home, server);
     const auto ours = co_await io::local_name(home, client);
     BOOST_TEST(std::memcmp(&theirs.storage, &ours.storage, ours.length) == 0);
     io::close(home, server);
     io::close(home, client);
+}
+
+OURO_KERNEL_TEST(descriptors_of_the_door_close_on_exec,
+                 "asks fcntl(2) for the close-on-exec flag") {
+    loop& home = loop::current();
+    listening listener(home);
+    const int client = co_await listener.client();
+    noted_op accept;
+    io::accept(home, accept, listener.fd);
+    const int server = co_await accept.end();
+    BOOST_REQUIRE(server >= 0);
+    const descriptors pair(home);
+    for (const int fd : {listener.fd, client, server, pair.ours, pair.theirs}) {
+        BOOST_TEST(::fcntl(fd, F_GETFD) == FD_CLOEXEC);
+    }
+    io::close(home, client);
+    io::discard(home, server);
 }
 
 // fault 42
@@ -354,14 +360,14 @@ OURO_ASYNC_TEST(accept_many_gives_one_completion_for_each_connection_until_it_is
     noted_op accept;
     io::accept_many(home, accept, listener.fd);
     std::vector<int> clients;
-    for (int i = 0; i < 10; ++i) clients.push_back(listener.plain_client());
+    for (int i = 0; i < 10; ++i) clients.push_back(co_await listener.client());
     while (accept.results.size() < 10) co_await yield();
     BOOST_TEST(accept.in_flight);
     io::cancel(home, accept);
     BOOST_TEST(co_await accept.end() == -ECANCELED);
-    for (const int client : clients) ::close(client);
+    for (const int client : clients) io::close(home, client);
     for (const int server : accept.results) {
-        if (server >= 0) ::close(server);
+        if (server >= 0) io::discard(home, server);
     }
     BOOST_TEST(accept.results.size() == 11U);
 }
@@ -370,7 +376,7 @@ OURO_ASYNC_TEST(accept_many_gives_one_completion_for_each_connection_until_it_is
 OURO_ASYNC_TEST(a_cancelled_accept_keeps_the_connection_it_has_or_leaves_it_in_the_backlog) {
     loop& home = loop::current();
     listening listener(home);
-    const int client = listener.plain_client();
+    const int client = co_await listener.client();
     noted_op accept;
     io::accept(home, accept, listener.fd);
     io::cancel(home, accept);  // behind an accept that finds a connection: the accept wins
@@ -382,15 +388,17 @@ OURO_ASYNC_TEST(a_cancelled_accept_keeps_the_connection_it_has_or_leaves_it_in_t
     co_await settle();
     io::cancel(home, accept);
     BOOST_TEST(co_await accept.end() == -ECANCELED);
-    const int other = listener.plain_client();
+    const int other = co_await listener.client();
     accept.forget();
     io::accept(home, accept, listener.fd);
     const int second = co_await accept.end();
     BOOST_TEST(second >= 0);
-    for (const int fd : {client, other, first, second}) ::close(fd);
+    for (const int fd : {client, other}) io::close(home, fd);
+    for (const int fd : {first, second}) io::discard(home, fd);
 }
 
-OURO_ASYNC_TEST(read_takes_from_a_file_and_from_a_pipe) {
+OURO_KERNEL_TEST(read_takes_from_a_file_and_from_a_pipe,
+                 "is about files and pipes, which only the real kernel has") {
     loop& home = loop::current();
     const int file = ::memfd_create("read", MFD_CLOEXEC);
     BOOST_REQUIRE(::write(file, "contents", 8) == 8);
@@ -423,7 +431,7 @@ OURO_ASYNC_TEST(read_takes_from_a_file_and_from_a_pipe) {
 
 OURO_ASYNC_TEST(poll_completes_with_the_events_that_hold) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     noted_op poll;
     io::poll(home, poll, fds.ours, POLLIN | POLLOUT);
     BOOST_TEST(co_await poll.end() == POLLOUT);
@@ -445,7 +453,8 @@ OURO_ASYNC_TEST(descriptors_are_counted_from_open_or_adopt_to_close_or_disown) {
     io::adopt(home, made);
     io::close(home, made);
     BOOST_TEST(home.counters().descriptors == before);
-    BOOST_TEST(::fcntl(made, F_GETFD) == -1);
+    BOOST_TEST((io::get_option(home, made, SOL_SOCKET, SO_TYPE).error() ==
+                std::errc::bad_file_descriptor));
 }
 
 OURO_ASYNC_TEST(synchronous_calls_give_their_errno_as_an_error) {
@@ -469,7 +478,7 @@ OURO_ASYNC_TEST(synchronous_calls_give_their_errno_as_an_error) {
 
 OURO_ASYNC_TEST(try_send_never_waits) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     const std::string block = pattern(100'000);
     std::string sent;
     for (;;) {
@@ -480,7 +489,7 @@ OURO_ASYNC_TEST(try_send_never_waits) {
         }
         sent += block.substr(0, *taken);
     }
-    BOOST_TEST((drained(fds.theirs) == sent));
+    BOOST_TEST((co_await drained(fds.theirs) == sent));
     co_return;
 }
 

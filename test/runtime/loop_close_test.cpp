@@ -226,11 +226,11 @@ BOOST_AUTO_TEST_CASE(tasks_that_wait_for_each_other_in_a_circle_do_not_keep_a_lo
 
 // fault 31
 BOOST_AUTO_TEST_CASE(operations_in_flight_are_ended_before_the_loop_is_gone) {
-    std::vector<std::unique_ptr<descriptors>> pairs;
+    std::vector<std::unique_ptr<loopless_descriptors>> pairs;
     std::vector<std::unique_ptr<noted_op>> ops;
     std::vector<std::array<std::byte, 64>> rooms(500);
     for (std::size_t i = 0; i < rooms.size(); ++i) {
-        pairs.push_back(std::make_unique<descriptors>());
+        pairs.push_back(std::make_unique<loopless_descriptors>());
         ops.push_back(std::make_unique<noted_op>());
         i % 2 ? io::recv(*home, *ops[i], pairs[i]->ours, rooms[i])
               : io::recv_ring(*home, *ops[i], pairs[i]->ours);
@@ -245,7 +245,7 @@ BOOST_AUTO_TEST_CASE(operations_in_flight_are_ended_before_the_loop_is_gone) {
 
 // faults 31, 64
 BOOST_AUTO_TEST_CASE(a_task_in_the_middle_of_io_ends_and_its_peer_sees_the_end_of_the_stream) {
-    descriptors fds;
+    loopless_descriptors fds;
     auto receives = [&]() -> task<> {
         auto mine = socket::adopt(*home, ::dup(fds.ours));
         std::array<std::byte, 64> room;
@@ -270,7 +270,7 @@ BOOST_AUTO_TEST_CASE(a_task_in_the_middle_of_io_ends_and_its_peer_sees_the_end_o
 }
 
 BOOST_AUTO_TEST_CASE(an_operation_started_while_the_loop_closes_ends_cancelled) {
-    descriptors fds;
+    loopless_descriptors fds;
     noted_op first, second;
     std::array<std::byte, 8> room;
     first.then = [&](noted_op&) { io::recv(*home, second, fds.ours, room); };

@@ -89,7 +89,7 @@ BOOST_AUTO_TEST_CASE(a_turn_runs_queued_callbacks_then_completions_then_timers) 
     for (const engine which : {engine::uring, engine::plain_uring}) {
         loop tested(options_for(which));
         std::string seen;
-        descriptors fds;
+        loopless_descriptors fds;
         noted_op ready;
         ready.then = [&](noted_op&) { seen += 'c'; };
         io::poll(tested, ready, fds.ours, POLLOUT);
@@ -201,7 +201,7 @@ BOOST_AUTO_TEST_CASE(a_callback_may_cancel_its_own_handle) {
 
 // rules 11, 13
 BOOST_AUTO_TEST_CASE(a_stop_lets_the_turn_end_and_keeps_what_was_queued_for_the_next_run) {
-    descriptors fds;
+    loopless_descriptors fds;
     noted_op ready;
     io::poll(home, ready, fds.ours, POLLOUT);
     home.call_soon([this] {
@@ -413,7 +413,7 @@ OURO_ASYNC_TEST(a_callback_that_posts_itself_for_ever_leaves_room_for_io_and_tim
         if (spinning) home.call_soon([&] { again(); });
     };
     home.call_soon([&] { again(); });
-    descriptors fds;
+    descriptors fds(home);
     std::array<std::byte, 8> room;
     for (int i = 0; i < 20; ++i) {
         noted_op receive;

@@ -278,7 +278,7 @@ OURO_ASYNC_TEST(an_endless_sleep_can_be_cancelled) {
 
 OURO_ASYNC_TEST(sleepers_wake_in_order_of_their_deadlines) {
     std::string order;
-    const auto base = clock::now();
+    const auto base = loop::current().time();
     std::vector<task_handle<>> sleepers;
     for (const int tenths : {3, 1, 2, 0}) {
         sleepers.push_back(spawn(

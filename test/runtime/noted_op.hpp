@@ -17,6 +17,8 @@
 #include <ouro/runtime/task.hpp>
 #include <ouro/runtime/waiters.hpp>
 
+#include "at_once.hpp"
+
 namespace ouro::test {
 
 struct noted_op : op {
@@ -57,20 +59,41 @@ struct noted_op : op {
     }
 };
 
-/// Two connected unix sockets that no loop knows of.
+/// Two connected unix sockets of a loop.
 struct descriptors {
-    descriptors() {
+    explicit descriptors(loop& on) : home(on) {
+        int pair[2] = {-1, -1};
+        BOOST_REQUIRE(io::socket_pair(home, AF_UNIX, SOCK_STREAM, pair).has_value());
+        ours = pair[0];
+        theirs = pair[1];
+    }
+    ~descriptors() {
+        io::close(home, ours);
+        io::close(home, theirs);
+    }
+    descriptors(const descriptors&) = delete;
+    descriptors& operator=(const descriptors&) = delete;
+    void peer_sends(std::string_view text) const { send_now(home, theirs, text); }
+    void peer_ends() const { end_now(home, theirs); }
+    loop& home;
+    int ours = -1;
+    int theirs = -1;
+};
+
+/// Two connected unix sockets of the process, which no loop knows of.
+struct loopless_descriptors {
+    loopless_descriptors() {
         int pair[2] = {-1, -1};
         BOOST_REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
         ours = pair[0];
         theirs = pair[1];
     }
-    ~descriptors() {
+    ~loopless_descriptors() {
         ::close(ours);
         ::close(theirs);
     }
-    descriptors(const descriptors&) = delete;
-    descriptors& operator=(const descriptors&) = delete;
+    loopless_descriptors(const loopless_descriptors&) = delete;
+    loopless_descriptors& operator=(const loopless_descriptors&) = delete;
     void peer_sends(std::string_view text) const {
         BOOST_REQUIRE(::send(theirs, text.data(), text.size(), MSG_NOSIGNAL) ==
                       static_cast<ssize_t>(text.size()));
@@ -78,5 +101,21 @@ struct descriptors {
     int ours = -1;
     int theirs = -1;
 };
+
+/// Takes what has arrived at `fd` and waits for nothing: a receive with its cancel right behind it
+/// gives what is there.
+inline task<std::string> drained(int fd) {
+    loop& home = loop::current();
+    std::vector<std::byte> piece(65536);
+    std::string all;
+    for (;;) {
+        noted_op receive;
+        io::recv(home, receive, fd, piece);
+        io::cancel(home, receive);
+        const std::int32_t count = co_await receive.end();
+        if (count <= 0) co_return all;
+        all += as_text(bytes(piece).first(static_cast<std::size_t>(count)));
+    }
+}
 
 }  // namespace ouro::test

@@ -17,7 +17,7 @@ BOOST_AUTO_TEST_SUITE(ops)
 
 OURO_ASYNC_TEST(a_started_op_ends_once_and_is_in_flight_until_then) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     std::array<std::byte, 8> room;
     noted_op receive;
     BOOST_TEST(!receive.in_flight);
@@ -36,7 +36,7 @@ OURO_ASYNC_TEST(a_started_op_ends_once_and_is_in_flight_until_then) {
 
 OURO_ASYNC_TEST(nothing_completes_inside_the_call_that_starts_or_cancels) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     fds.peer_sends("ready");
     std::array<std::byte, 8> room;
     noted_op receive, waiting;
@@ -52,7 +52,7 @@ OURO_ASYNC_TEST(nothing_completes_inside_the_call_that_starts_or_cancels) {
 // fault 11
 OURO_ASYNC_TEST(a_cancelled_op_that_did_nothing_ends_with_ecanceled_and_loses_no_byte) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     std::array<std::byte, 8> room;
     noted_op receive;
     io::recv(home, receive, fds.ours, room);
@@ -69,7 +69,7 @@ OURO_ASYNC_TEST(a_cancelled_op_that_did_nothing_ends_with_ecanceled_and_loses_no
 // fault 10
 OURO_ASYNC_TEST(a_cancel_that_comes_after_the_data_leaves_the_data_to_the_op) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     fds.peer_sends("hello");
     std::array<std::byte, 8> room;
     noted_op receive;
@@ -81,7 +81,7 @@ OURO_ASYNC_TEST(a_cancel_that_comes_after_the_data_leaves_the_data_to_the_op) {
 
 OURO_ASYNC_TEST(an_op_is_cancelled_before_it_was_handed_over) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     std::array<std::byte, 8> room;
     noted_op receive;
     io::recv(home, receive, fds.ours, room);
@@ -94,7 +94,7 @@ OURO_ASYNC_TEST(an_op_is_cancelled_before_it_was_handed_over) {
 
 OURO_ASYNC_TEST(a_cancel_of_an_op_that_has_ended_or_never_started_is_harmless) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     std::array<std::byte, 8> room;
     noted_op receive;
     io::cancel(home, receive);
@@ -113,7 +113,7 @@ OURO_ASYNC_TEST(a_cancel_of_an_op_that_has_ended_or_never_started_is_harmless) {
 // fault 16
 OURO_ASYNC_TEST(a_cancel_that_is_late_does_not_hit_the_next_use_of_the_same_op) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     std::array<std::byte, 8> room;
     noted_op receive;
     fds.peer_sends("1");
@@ -136,7 +136,7 @@ OURO_ASYNC_TEST(a_cancel_that_is_late_does_not_hit_the_next_use_of_the_same_op) 
 
 OURO_ASYNC_TEST(an_op_may_be_started_again_from_its_own_completion) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     std::array<std::byte, 1> room;
     noted_op receive;
     std::string all;
@@ -153,7 +153,7 @@ OURO_ASYNC_TEST(an_op_may_be_started_again_from_its_own_completion) {
 
 OURO_ASYNC_TEST(an_op_is_used_many_more_times_than_its_generation_counts) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     noted_op ready;
     int left = 70'000;
     ready.then = [&](noted_op& self) {
@@ -170,7 +170,7 @@ OURO_ASYNC_TEST(an_op_is_used_many_more_times_than_its_generation_counts) {
 BOOST_AUTO_TEST_CASE(an_op_that_dies_in_flight_is_a_mistake_that_stops_the_program) {
     const auto child = in_child([] {
         loop home(options_for(engine::uring));
-        descriptors fds;
+        descriptors fds(home);
         std::array<std::byte, 8> room;
         noted_op receive;
         io::recv(home, receive, fds.ours, room);
@@ -183,7 +183,7 @@ BOOST_AUTO_TEST_CASE(an_op_that_dies_in_flight_is_a_mistake_that_stops_the_progr
 BOOST_AUTO_TEST_CASE(starting_an_op_twice_is_a_mistake_that_stops_the_program) {
     const auto child = in_child([] {
         loop home(options_for(engine::uring));
-        descriptors fds;
+        descriptors fds(home);
         noted_op waiting;
         io::poll(home, waiting, fds.ours, POLLIN);
         io::poll(home, waiting, fds.ours, POLLIN);

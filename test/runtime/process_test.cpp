@@ -104,7 +104,7 @@ BOOST_AUTO_TEST_CASE(a_forked_child_has_no_running_loop_and_can_run_one_of_its_o
 BOOST_AUTO_TEST_CASE(
     a_child_that_uses_the_loop_of_its_parent_fails_clearly_and_the_parent_goes_on) {
     loop home(options_for(engine::uring));
-    descriptors fds;
+    loopless_descriptors fds;
     noted_op receive;
     std::array<std::byte, 8> room;
     io::recv(home, receive, fds.ours, room);
@@ -129,7 +129,7 @@ BOOST_AUTO_TEST_CASE(
 // fault 77
 BOOST_AUTO_TEST_CASE(a_child_destroys_its_copy_of_a_loop_without_touching_the_parent) {
     auto home = std::make_unique<loop>(options_for(engine::uring));
-    descriptors fds;
+    loopless_descriptors fds;
     noted_op receive;
     std::array<std::byte, 8> room;
     auto sleeps = []() -> task<> { co_await sleep(std::chrono::hours(1)); };
@@ -166,7 +166,7 @@ BOOST_AUTO_TEST_CASE(a_post_in_a_forked_child_does_not_reach_the_parent) {
 // fault 69
 BOOST_AUTO_TEST_CASE(exit_with_a_live_loop_that_does_not_run_is_no_crash) {
     const auto child = in_child([]() -> int {
-        static descriptors fds;
+        static loopless_descriptors fds;
         static noted_op receive;
         static std::array<std::byte, 8> room;
         static loop home(options_for(engine::uring));
@@ -380,7 +380,7 @@ BOOST_AUTO_TEST_CASE(a_loop_that_ran_in_one_thread_runs_in_another_or_says_why_n
 BOOST_AUTO_TEST_CASE(a_loop_closed_by_another_thread_ends_its_operations_or_gives_their_memory_up) {
     for (const engine which : {engine::uring, engine::plain_uring}) {
         const auto child = in_child([which] {
-            static descriptors fds;
+            static loopless_descriptors fds;
             static std::array<std::byte, 8> room;
             auto* const receive = new noted_op;  // the kernel may keep it for ever
             {

@@ -179,7 +179,7 @@ OURO_ASYNC_TEST(a_foreign_coroutine_waits_too_and_sees_a_failure_as_an_exception
     co_await settle();
     BOOST_TEST(order == "5e");
     open->wake_failed(errc::no_address);
-    while (order.size() < 4) co_await yield();
+    co_await eventually([&] { return order.size() == 4; });
     BOOST_TEST(order == "5ers");
 }
 
@@ -208,7 +208,7 @@ OURO_ASYNC_TEST(a_foreign_coroutine_joins_a_task) {
 
 OURO_ASYNC_TEST(an_operation_yields_its_value_or_an_error_that_names_it) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     fds.peer_sends("abc");
     BOOST_TEST(co_await receive(home, fds.ours, scrap()) == 3);
     const auto bad = co_await as_result(receive(home, -1, scrap()));
@@ -219,7 +219,7 @@ OURO_ASYNC_TEST(an_operation_yields_its_value_or_an_error_that_names_it) {
 // fault 58
 OURO_ASYNC_TEST(a_cancelled_operation_ends_its_await_only_with_its_own_completion) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     result<int> seen = 0;
     auto waiting =
         spawn([&]() -> task<> { seen = co_await as_result(receive(home, fds.ours, scrap())); });
@@ -236,7 +236,7 @@ OURO_ASYNC_TEST(a_cancelled_operation_ends_its_await_only_with_its_own_completio
 
 OURO_ASYNC_TEST(an_operation_that_starts_and_is_cancelled_in_one_turn_ends_cancelled) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     auto waiting = spawn([&]() -> task<> { (void)co_await receive(home, fds.ours, scrap()); });
     co_await yield();  // it has taken its first step, nothing is submitted yet
     BOOST_TEST(home.counters().ops == 1U);
@@ -250,7 +250,7 @@ OURO_ASYNC_TEST(an_operation_that_starts_and_is_cancelled_in_one_turn_ends_cance
 // faults 10, 58
 OURO_ASYNC_TEST(data_that_won_is_delivered_and_the_next_await_is_cancelled) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     fds.peer_sends("abc");
     int got = 0;
     result<> next;
@@ -269,7 +269,7 @@ OURO_ASYNC_TEST(data_that_won_is_delivered_and_the_next_await_is_cancelled) {
 // faults 10, 58
 OURO_ASYNC_TEST(data_that_won_in_the_last_await_is_what_the_task_gives) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     fds.peer_sends("abc");
     auto waiting =
         spawn([&]() -> task<int> { co_return co_await receive(home, fds.ours, scrap()); });
@@ -298,7 +298,7 @@ OURO_ASYNC_TEST(an_error_of_its_own_wins_too_and_the_next_await_is_cancelled) {
 // rule 114
 OURO_ASYNC_TEST(a_request_taken_back_before_the_data_won_does_not_reach_the_next_await) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     fds.peer_sends("abc");
     int got = 0;
     result<> next;
@@ -317,7 +317,7 @@ OURO_ASYNC_TEST(a_request_taken_back_before_the_data_won_does_not_reach_the_next
 // fault 58
 OURO_ASYNC_TEST(a_task_cancelled_twice_while_its_operation_is_in_flight_is_cancelled_once) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     int cancelled = 0;
     auto waiting = spawn([&]() -> task<> {
         for (int i = 0; i < 3; ++i) {
@@ -342,13 +342,13 @@ OURO_ASYNC_TEST(a_task_cancelled_twice_while_its_operation_is_in_flight_is_cance
 // fault 59
 OURO_ASYNC_TEST(a_task_whose_handle_was_dropped_finishes_its_operation) {
     loop& home = loop::current();
-    descriptors fds;
+    descriptors fds(home);
     int got = 0;
     spawn([&]() -> task<> { got = co_await receive(home, fds.ours, scrap()); });
     co_await settle();
     BOOST_TEST(home.counters().ops == 1U);
     fds.peer_sends("abcd");
-    while (got == 0) co_await yield();
+    co_await eventually([&] { return got != 0; });
     BOOST_TEST(got == 4);
 }
 

@@ -2,6 +2,7 @@
 #include <ouro/streams/start_server.hpp>
 
 #include "async_test.hpp"
+#include "at_once.hpp"
 
 #include <optional>
 
@@ -208,8 +209,7 @@ OURO_ASYNC_TEST(a_client_that_resets_ends_its_handler_and_no_other) {
         auto rude = co_await socket::open(loop::current(), AF_INET);
         co_await rude.connect(where);
         co_await rude.send_all(as_bytes("x"));
-        const linger at_once{.l_onoff = 1, .l_linger = 0};
-        ::setsockopt(rude.fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        reset_now(rude);
     }
     while (ended == 0) co_await sleep(std::chrono::microseconds(100));
     writer.write_eof();

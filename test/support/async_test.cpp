@@ -62,11 +62,24 @@ loop_options options_for(engine which) {
     return options;
 }
 
+testing::simulation_options loopback(std::uint64_t seed) {
+    auto options = testing::simulation_options::calm(seed);
+    options.least_delay = std::chrono::microseconds(0);
+    options.most_delay = std::chrono::microseconds(0);
+    return options;
+}
+
 void run_on(engine which, task<> (*body)()) {
+    if (which != engine::sim) return run_with(options_for(which), body);
+    testing::simulation world(loopback(1));
+    run_with(world.options(options_for(which)), body);
+}
+
+void run_with(const loop_options& options, task<> (*body)()) {
     reports.clear();
     const long frames_before = detail::frame_pool::live();
     {
-        loop home(options_for(which));
+        loop home(options);
         home.set_exception_handler(
             [](loop&, const failure_report& report) { reports.push_back(report); });
         auto watchdog = home.call_later(patience, [&home] {
@@ -94,6 +107,20 @@ std::vector<failure_report> take_reports() { return std::exchange(reports, {}); 
 
 task<> settle(int turns) {
     for (int i = 0; i < turns; ++i) co_await yield();
+}
+
+task<> eventually(std::function<bool()> holds) {
+    constexpr int busy_turns = 100;
+    constexpr int most_turns = 5000;
+    for (int turn = 0; !holds(); ++turn) {
+        if (turn == most_turns)
+            co_return co_await result<>(error(std::errc::timed_out, "eventually"));
+        if (turn < busy_turns) {
+            co_await yield();
+        } else {
+            co_await sleep(std::chrono::milliseconds(1));
+        }
+    }
 }
 
 task<std::pair<socket, socket>> tcp_pair() {

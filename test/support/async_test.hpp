@@ -4,6 +4,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,14 +12,21 @@
 #include <ouro/net/socket.hpp>
 #include <ouro/runtime/loop.hpp>
 #include <ouro/runtime/spawn.hpp>
+#include <ouro/testing/simulation.hpp>
+
+#include "registry.hpp"
 
 namespace ouro::test {
 
-/// The engines every test runs on.
+/// What a test runs on.
 enum class engine {
     uring,        ///< with all this kernel offers
     plain_uring,  ///< with what the oldest supported kernel offers
+    sim,  ///< with a kernel that is played (`ouro::testing`): no real descriptor, no real time
 };
+
+/// A world as quick as the loopback device, in which no fault strikes.
+testing::simulation_options loopback(std::uint64_t seed);
 
 /// Small rings, so that tests meet their limits.
 loop_options options_for(engine which);
@@ -27,6 +35,8 @@ loop_options options_for(engine which);
 /// transport, lent buffer or frame is left, and that every report to the exception handler was
 /// taken by `take_reports`.
 void run_on(engine which, task<> (*body)());
+/// The same on a loop made with `options`.
+void run_with(const loop_options& options, task<> (*body)());
 
 /// The reports given to the exception handler of the running test's loop since the last call. A
 /// test that expects one must take it.
@@ -34,6 +44,9 @@ std::vector<failure_report> take_reports();
 
 /// Lets everything that is ready run, `turns` times.
 task<> settle(int turns = 5);
+
+/// Waits until `holds`; the test fails when it does not within some seconds.
+task<> eventually(std::function<bool()> holds);
 
 /// Two connected TCP sockets on loopback.
 task<std::pair<socket, socket>> tcp_pair();
@@ -43,13 +56,28 @@ std::string pattern(std::size_t size, std::size_t offset = 0);
 
 }  // namespace ouro::test
 
-/// Defines a test: OURO_ASYNC_TEST(name_as_a_sentence) { co_await ...; }
-#define OURO_ASYNC_TEST(name)                                                                      \
+#define OURO_TEST_ON(name, which)                                                                  \
+    BOOST_AUTO_TEST_CASE(name##_on_##which) {                                                      \
+        ::ouro::test::run_on(::ouro::test::engine::which, &name);                                  \
+    }
+#define OURO_TEST_NOTED(name, kernel_only)                                                         \
     static ::ouro::task<> name();                                                                  \
-    BOOST_AUTO_TEST_CASE(name##_on_uring) {                                                        \
-        ::ouro::test::run_on(::ouro::test::engine::uring, &name);                                  \
-    }                                                                                              \
-    BOOST_AUTO_TEST_CASE(name##_on_plain_uring) {                                                  \
-        ::ouro::test::run_on(::ouro::test::engine::plain_uring, &name);                            \
-    }                                                                                              \
+    static const ::ouro::test::registration name##_noted(                                          \
+        {#name, &name, __FILE__, __LINE__, kernel_only});
+
+/// Defines a test: OURO_ASYNC_TEST(name_as_a_sentence) { co_await ...; } It runs on every engine:
+/// it makes no system call on a descriptor but through the door, and knows no clock but that of the
+/// loop.
+#define OURO_ASYNC_TEST(name)                                                                      \
+    OURO_TEST_NOTED(name, nullptr)                                                                 \
+    OURO_TEST_ON(name, uring)                                                                      \
+    OURO_TEST_ON(name, plain_uring)                                                                \
+    OURO_TEST_ON(name, sim)                                                                        \
+    static ::ouro::task<> name()
+
+/// Defines a test that is about the real kernel, and why it is.
+#define OURO_KERNEL_TEST(name, reason)                                                             \
+    OURO_TEST_NOTED(name, reason)                                                                  \
+    OURO_TEST_ON(name, uring)                                                                      \
+    OURO_TEST_ON(name, plain_uring)                                                                \
     static ::ouro::task<> name()

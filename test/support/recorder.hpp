@@ -19,6 +19,7 @@
 #include <ouro/runtime/spawn.hpp>
 
 #include "async_test.hpp"
+#include "at_once.hpp"
 
 namespace ouro::test {
 
@@ -191,21 +192,6 @@ inline auto factory_of(std::shared_ptr<recorder> seen) {
     return [seen = std::move(seen)] { return seen->as_protocol(); };
 }
 
-/// Waits until `holds`; the test fails when it does not within some seconds.
-inline task<> eventually(std::function<bool()> holds) {
-    constexpr int busy_turns = 100;
-    constexpr int most_turns = 5000;
-    for (int turn = 0; !holds(); ++turn) {
-        if (turn == most_turns)
-            co_return co_await result<>(error(std::errc::timed_out, "eventually"));
-        if (turn < busy_turns) {
-            co_await yield();
-        } else {
-            co_await sleep(std::chrono::milliseconds(1));
-        }
-    }
-}
-
 /// A recorder on a transport, and the raw socket at the other end. What the transport does after
 /// the end of the scope is recorded only.
 struct linked {
@@ -273,35 +259,5 @@ inline task<std::string> read_to_end(socket& from) { return read_text(from, std:
 
 /// Sends all of `text`.
 inline task<> send_text(socket& to, std::string text) { co_await to.send_all(as_bytes(text)); }
-
-/// Sends at once, from within the call: what must be in the other's socket before the loop's next
-/// turn.
-inline void send_now(const socket& from, std::string_view text) {
-    const auto sent = ::send(from.fd(), text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    BOOST_REQUIRE_EQUAL(sent, static_cast<ssize_t>(text.size()));
-}
-
-/// Says end of stream at once.
-inline void end_now(const socket& of) { BOOST_REQUIRE_EQUAL(::shutdown(of.fd(), SHUT_WR), 0); }
-
-/// Closes so that the other end meets a reset. TCP only.
-inline void reset_now(socket& of) {
-    const linger at_once{1, 0};
-    BOOST_REQUIRE_EQUAL(::setsockopt(of.fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
-    of.close();
-}
-
-/// True when this end was told that the peer will send no more.
-inline bool sees_end(const socket& at) {
-    std::byte one;
-    return ::recv(at.fd(), &one, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
-}
-
-/// Bytes that can be read at once, without taking them.
-inline std::size_t readable_bytes(const socket& at) {
-    std::vector<std::byte> room(1 << 20);
-    const auto got = ::recv(at.fd(), room.data(), room.size(), MSG_PEEK | MSG_DONTWAIT);
-    return got > 0 ? static_cast<std::size_t>(got) : 0;
-}
 
 }  // namespace ouro::test

@@ -132,7 +132,9 @@ simulation_options simulation_options::hostile(std::uint64_t seed) {
 
 simulation::simulation(simulation_options options)
     : world_(std::make_unique<sim::rigged_world>(options, *this)) {}
-simulation::~simulation() = default;
+simulation::~simulation() {
+    if (sim::current_simulation == this) sim::current_simulation = nullptr;
+}
 
 loop_options simulation::options(loop_options base) {
     base.rig = static_cast<sim::rigged_world*>(world_.get());
@@ -149,8 +151,9 @@ loop_options simulation::options(loop_options base) {
 }
 
 simulation* simulation::try_current() noexcept {
-    const bool lives = sim::current_simulation && loop::try_current();
-    return lives ? sim::current_simulation : nullptr;
+    simulation* const here = sim::current_simulation;
+    const bool runs = here && here->world_->engine && loop::try_current();
+    return runs ? here : nullptr;
 }
 simulation& simulation::current() noexcept {
     simulation* const here = try_current();
@@ -198,6 +201,7 @@ verdict simulation::run(function<task<>()> body) {
     if (world_->open_descriptors()) {
         wrong(std::to_string(world_->open_descriptors()) + " descriptors are still open");
     }
+    if (world_->bad_closes) wrong("a descriptor was closed that was not open");
     if (const long left = ouro::detail::frame_pool::live() - frames_before) {
         wrong(std::to_string(left) + " pooled blocks (frames, chunks) were not given back");
     }

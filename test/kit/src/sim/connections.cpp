@@ -98,6 +98,7 @@ void world::syn_arrives(const endpoint_ptr& from, const address& to, int attempt
     child->peer = from;
     child->peer_receive_bytes = from->receive_bytes;
     child->at = state::connected;
+    child->bound = true;
     child->listener = listener;
     listener->half_open.push_back(child);
     put(child, {segment::kind::accepted});
@@ -138,7 +139,10 @@ void world::put(const endpoint_ptr& from, segment what) {
     }
     if (!from->under_way.empty()) what.due = std::max(what.due, from->under_way.back().due);
     from->under_way.push_back(std::move(what));
-    if (from->under_way.size() == 1) pump_at(from, from->under_way.front().due);
+    if (from->under_way.size() > 1) return;
+    // On a link without delay it arrives before the call returns, as on the loopback device.
+    const auto due = from->under_way.front().due;
+    due <= now_ ? pump(from) : pump_at(from, due);
 }
 
 void world::pump_at(const endpoint_ptr& from, clock::time_point when) {
@@ -193,7 +197,7 @@ void world::arrive(const endpoint_ptr& from, const endpoint_ptr& to, segment wha
         to->ended_by_peer = true;
         return changed(to);
     case kind::reset:
-        return reset(to, to->ended_by_peer ? EPIPE : ECONNRESET);
+        return reset(to, ECONNRESET);
     }
 }
 
@@ -242,7 +246,7 @@ void world::reset(const endpoint_ptr& what, int failure) {
     if (what->at == state::connecting) return fail_connect(what, ECONNREFUSED);
     if (what->at != state::connected) return;
     what->at = state::ended;
-    what->error = failure;
+    what->error = failure == ECONNRESET && what->ended_by_peer ? EPIPE : failure;
     what->shut_write = true;
     what->under_way.clear();
     if (const auto listener = what->listener.lock()) std::erase(listener->half_open, what);
@@ -263,7 +267,7 @@ void world::finish(const endpoint_ptr& what) {
         what->at = state::ended;
         for (const endpoint_ptr& child : std::exchange(what->backlog, {})) {
             child->listener.reset();
-            child->linger_reset = true;
+            child->abandoned = true;
             finish(child);
         }
         return;
@@ -282,10 +286,10 @@ void world::finish(const endpoint_ptr& what) {
         if (!to) return;
         to->ended_by_peer = true;
         to->at = state::ended;
-        if (unread || what->linger_reset) to->error = ECONNRESET;
+        if (unread || what->abandoned) to->error = ECONNRESET;
         return changed(to);
     }
-    if (unread || what->linger_reset) {
+    if (unread || what->linger_reset || what->abandoned) {
         what->inbox.clear();
         put(what, {segment::kind::reset});
         what->at = state::ended;

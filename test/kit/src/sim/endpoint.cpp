@@ -22,7 +22,7 @@ void byte_queue::take(std::span<std::byte> into) noexcept {
 
 bool endpoint::readable() const noexcept {
     return !inbox.empty() || !datagrams.empty() || error || ended_by_peer || shut_read ||
-           !backlog.empty();
+           at == state::ended || !backlog.empty();
 }
 
 std::uint32_t endpoint::ready_events() const noexcept {
@@ -31,7 +31,7 @@ std::uint32_t endpoint::ready_events() const noexcept {
     if (at == state::listening) return events;
     if (error) events |= POLLERR;
     if (!stream()) return events | POLLOUT | POLLWRNORM;
-    if (ended_by_peer || shut_read) events |= POLLRDHUP;
+    if (ended_by_peer || shut_read || at == state::ended) events |= POLLRDHUP;
     if (at == state::fresh) return events | POLLOUT | POLLHUP;
     if (at == state::connecting) return events;
     const bool both_ended = (ended_by_peer || shut_read) && shut_write;

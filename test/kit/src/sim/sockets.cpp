@@ -24,7 +24,17 @@ bool simulated(const address& where) {
            host == "::1" || host.starts_with("fd00:");
 }
 
-constexpr int least_buffer_bytes = 2304;  // what the kernel makes of smaller wishes
+// Far more than any protocol numbers its options with.
+constexpr int most_option_name = 200;
+bool known_option(int level, int name) {
+    const bool level_known = level == SOL_SOCKET || level == IPPROTO_TCP || level == IPPROTO_IP ||
+                             level == IPPROTO_IPV6 || level == IPPROTO_UDP;
+    return level_known && name > 0 && name <= most_option_name;
+}
+
+// What the kernel makes of smaller and larger wishes: net.core.wmem_max is 208 KiB by default.
+constexpr int least_buffer_bytes = 2304;
+constexpr int most_buffer_bytes = 212'992;
 constexpr std::size_t most_datagram_bytes = 65507;
 constexpr std::size_t most_queued_unix_datagrams = 11;
 
@@ -80,7 +90,8 @@ void world::let_go(const endpoint_ptr& what) {
 int world::open(int family, int type, int) {
     const int kind = type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (family != AF_INET && family != AF_INET6 && family != AF_UNIX) return -EAFNOSUPPORT;
-    if (kind != SOCK_STREAM && kind != SOCK_DGRAM) return -EPROTONOSUPPORT;
+    const bool packets = kind == SOCK_SEQPACKET && family == AF_UNIX;  // can be had, and no more
+    if (kind != SOCK_STREAM && kind != SOCK_DGRAM && !packets) return -EPROTONOSUPPORT;
     if (luck.strikes(fault_kind::no_descriptor)) return -EMFILE;
     return publish(make(family, kind));
 }
@@ -241,6 +252,7 @@ int world::get_option(endpoint& what, int level, int name, int& value) {
     } else if (what.unix_domain()) {
         return -EOPNOTSUPP;
     }
+    if (!known_option(level, name)) return -ENOPROTOOPT;
     value = 0;
     for (const auto& option : what.options) {
         if (option.level != level || option.name != name) continue;
@@ -254,7 +266,8 @@ int world::set_option(endpoint& what, int level, int name, std::span<const std::
     int number = 0;
     std::memcpy(&number, value.data(), sizeof number);
     if (level == SOL_SOCKET) {
-        const auto doubled = static_cast<std::size_t>(std::max(number * 2, least_buffer_bytes));
+        const auto doubled = static_cast<std::size_t>(
+            std::clamp(number, least_buffer_bytes / 2, most_buffer_bytes) * 2);
         switch (name) {
         case SO_SNDBUF:
             what.send_bytes = doubled;
@@ -278,6 +291,7 @@ int world::set_option(endpoint& what, int level, int name, std::span<const std::
     } else if (level == IPPROTO_TCP && !what.stream()) {
         return -EOPNOTSUPP;
     }
+    if (!known_option(level, name)) return -ENOPROTOOPT;
     std::erase_if(what.options,
                   [&](const auto& option) { return option.level == level && option.name == name; });
     what.options.push_back({level, name, byte_vector(value.begin(), value.end())});
@@ -297,7 +311,9 @@ std::int64_t world::receive(const endpoint_ptr& what, std::span<std::byte> into)
         if (const auto sender = what->peer.lock(); sender && what->unix_domain()) changed(sender);
         return static_cast<std::int64_t>(count);
     }
-    if (what->at == state::fresh || what->at == state::listening) return -ENOTCONN;
+    if (what->at == state::fresh || what->at == state::listening) {
+        return what->unix_domain() ? -EINVAL : -ENOTCONN;
+    }
     if (!what->inbox.empty()) {
         std::size_t count = std::min(into.size(), what->inbox.size());
         if (auto fewer =

@@ -95,6 +95,7 @@ class world {
     listener_to_changes* engine = nullptr;
     // What a run found out.
     std::uint64_t ops = 0;
+    std::uint64_t bad_closes = 0;  // of descriptors that were not open
     bool stuck = false;
     bool spinning = false;
     bool reports_allowed = false;
