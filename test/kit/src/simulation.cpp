@@ -169,7 +169,9 @@ verdict simulation::run(function<task<>()> body) {
     {
         loop home(options());
         home.set_exception_handler([&](loop&, const failure_report& report) {
-            if (!world_->reports_allowed) wrong("nobody expected: " + text_of(report));
+            if (world_->reports_allowed) return;
+            if (world_->expected_reports && world_->expected_reports(report)) return;
+            wrong("nobody expected: " + text_of(report));
         });
         auto limit = home.call_later(world_->settings.limit, [&] {
             wrong("it hangs: it did not end within " +
@@ -179,6 +181,7 @@ verdict simulation::run(function<task<>()> body) {
         try {
             auto outcome = home.run_until_complete(body());
             if (world_->spinning) wrong("it spins: the loop never waits");
+            if (world_->stuck) wrong("it hangs: nothing can happen any more");
             if (!outcome && found.violations.empty()) wrong(outcome.error().describe());
         } catch (const std::exception& thrown) {
             wrong(std::string("an exception: ") + thrown.what());
@@ -225,6 +228,9 @@ void simulation::set_name(std::string name, std::vector<std::string> addresses) 
 }
 void simulation::crash(std::string_view host) { world_->crash(std::string(host)); }
 void simulation::allow_reports() noexcept { world_->reports_allowed = true; }
+void simulation::expect_reports(function<bool(const failure_report&)> expected) {
+    world_->expected_reports = std::move(expected);
+}
 std::chrono::microseconds simulation::elapsed() const noexcept { return world_->elapsed(); }
 std::uint64_t simulation::draw() noexcept { return world_->luck.draw(sim::purpose::user); }
 std::uint64_t simulation::draw(std::uint64_t least, std::uint64_t most) noexcept {
@@ -232,6 +238,7 @@ std::uint64_t simulation::draw(std::uint64_t least, std::uint64_t most) noexcept
 }
 const fault_plan& simulation::faults() const noexcept { return world_->luck.struck(); }
 std::uint64_t simulation::trace_hash() const noexcept { return world_->trace_hash(); }
+std::size_t simulation::open_descriptors() const noexcept { return world_->open_descriptors(); }
 simulation::readable simulation::peek(int fd) const noexcept {
     const auto at = world_->find(fd);
     if (!at) return {};

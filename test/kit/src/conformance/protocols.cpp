@@ -53,11 +53,7 @@ task<> switch_under_load(bench& on, bool in_callback) {
     kind of = on.receiver;
     int calls = 0;
     std::function<void()> take;
-    // The hooks use what is above, and a check may end at any await.
-    struct unhook {
-        ~unhook() { from.left->forget_hooks(); }
-        bench& from;
-    } const at_the_end{on};
+    const hook_scope hooks{on};
     const auto switch_now = [&] {
         of = other(of);
         auto next = make_successor(on, of);

@@ -151,6 +151,39 @@ task<> pause_holds_eof(bench& on) {
     on.expect(on.left->story == "made data eof lost", "what was held comes in order");
 }
 
+task<> pause_holds_eof_alone(bench& on) {
+    co_await on.connect();
+    on.near->pause_reading();
+    on.far->close();
+    co_await on.linger();
+    on.expect(on.left->story == "made", "no end of stream comes while paused");
+    on.near->resume_reading();
+    on.expect(on.left->eofs == 0, "resume_reading delivers nothing from inside its own call");
+    co_await on.until_both_lost();
+    on.expect(on.left->story == "made eof lost", "the end of stream comes after the pause");
+}
+
+/// What was held comes, its data callback pauses again, and the end of stream must wait once more.
+task<> pause_holds_eof_again(bench& on) {
+    co_await on.connect();
+    const std::string sent = random_text(20'000);
+    on.near->pause_reading();
+    on.far->write(sent);
+    on.options.write_eof ? (void)on.far->write_eof() : on.far->close();
+    co_await on.linger();
+    on.left->at(moment::data) = [&on] { on.left->link->pause_reading(); };
+    on.near->resume_reading();
+    while (on.left->data.size() < sent.size()) {
+        const int before = on.left->datas;
+        co_await on.until([&] { return on.left->datas > before; }, "data comes after a resume");
+        co_await on.linger();
+        on.expect(on.left->story == "made data", "no end of stream comes while paused");
+        on.near->resume_reading();
+    }
+    on.expect_received(*on.left, sent);
+    co_await on.until_both_lost();
+}
+
 task<> eof_closes(bench& on) {
     co_await on.connect();
     const std::string sent = co_await on.fill();
@@ -218,6 +251,27 @@ task<> input_of_a_closing_one(bench& on) {
     on.expect(on.left->datas == 0, "input after close is discarded");
 }
 
+/// What arrives in the same turn as the close, before or after it.
+task<> input_beside_close(bench& on, std::size_t size) {
+    co_await on.connect();
+    on.far->write(random_text(size));
+    on.near->close();
+    co_await on.until_both_lost();
+    on.expect(on.left->story == "made lost", "input after close is discarded");
+}
+
+/// Data comes to both ends at once; whoever hears of it first closes the other.
+task<> closed_by_the_other(bench& on) {
+    on.left->at(moment::data) = [&on] { on.far->close(); };
+    on.right->at(moment::data) = [&on] { on.near->close(); };
+    co_await on.connect();
+    on.near->write(random_text(100));
+    on.far->write(random_text(100));
+    co_await on.until_both_lost();
+    on.expect(on.left->datas + on.right->datas == 1,
+              "close stops data that arrived in the same turn");
+}
+
 task<> ended_while_paused(bench& on) {
     co_await on.connect();
     on.near->pause_reading();
@@ -244,10 +298,9 @@ task<> small_buffer(bench& on, std::size_t room_bytes, std::size_t size) {
 }
 
 task<> changing_buffers(bench& on) {
-    std::size_t turn = 0;
-    on.left->at(moment::get_buffer) = [&on, turn]() mutable {
+    on.left->at(moment::get_buffer) = [&on] {
         constexpr std::size_t sizes[] = {1, 4096, 3, 60'000, 17, 512};
-        on.left->room_bytes = sizes[turn++ % std::size(sizes)];
+        on.left->room_bytes = sizes[std::size_t(on.left->datas) % std::size(sizes)];
     };
     co_await on.connect();
     const std::string sent = random_text(on.options.large_bytes / 2);
@@ -282,6 +335,10 @@ std::span<const stream_check> reading_checks() {
          data_then_eof},
         // rules 297, 721
         {"pause_reading holds the end of stream", "297, 721", needs_nothing, pause_holds_eof},
+        {"pause_reading holds an end of stream without data", "297, 298, 721", needs_nothing,
+         pause_holds_eof_alone},
+        {"a pause inside a data callback holds the end of stream", "297, 721", needs_nothing,
+         pause_holds_eof_again},
         // rules 302, 317
         {"eof_received that answers false closes after flushing", "302, 317",
          needs_write_eof | needs_pressure, eof_closes},
@@ -294,6 +351,12 @@ std::span<const stream_check> reading_checks() {
         // rules 308, 349, 723
         {"input of a closing transport is discarded", "308, 349, 723", needs_pressure,
          input_of_a_closing_one},
+        {"input beside a close is discarded", "308, 723", needs_nothing,
+         [](bench& on) { return input_beside_close(on, 100); }},
+        {"large input beside a close is discarded", "308, 723", needs_nothing,
+         [](bench& on) { return input_beside_close(on, 20'000); }},
+        // rule 739
+        {"close stops data of the same turn", "307, 739", needs_nothing, closed_by_the_other},
         {"held input of a closed transport is discarded", "308, 349", needs_nothing,
          ended_while_paused},
         // rules 312, 318, 320, 321

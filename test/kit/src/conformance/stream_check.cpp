@@ -11,6 +11,8 @@ namespace {
 
 constexpr int busy_turns = 100;    // of polling before it takes time
 constexpr int settling_turns = 8;  // what is ready reaches both ends in as many turns
+constexpr std::size_t filled_bytes = 256 * 1024;  // that stay queued are a filled queue
+constexpr int most_of_a_kind = 5;                 // findings, in one check
 // What a buffered protocol finds in its memory while it lends it to nobody.
 constexpr std::byte untouched{0xa5};
 
@@ -98,6 +100,12 @@ protocol_factory factory_of(std::shared_ptr<probe> seen) {
 }
 
 }  // namespace
+
+void add_finding(findings& to, std::string expected, std::string happened) {
+    const auto same = [&](const conformance_finding& each) { return each.expected == expected; };
+    if (std::ranges::count_if(to, same) >= most_of_a_kind) return;
+    to.push_back({std::move(expected), std::move(happened)});
+}
 
 // ---- probes
 
@@ -211,7 +219,8 @@ task<> bench::connect() {
 
 void bench::expect(bool holds, std::string_view expected, std::string_view happened) {
     if (holds) return;
-    found->push_back({std::string(expected), happened.empty() ? stories() : std::string(happened)});
+    add_finding(*found, std::string(expected),
+                happened.empty() ? stories() : std::string(happened));
 }
 
 std::string bench::stories() const { return "left: " + left->story + "; right: " + right->story; }
@@ -261,6 +270,10 @@ task<> bench::until_received(const probe& at, std::string_view sent) {
 task<std::string> bench::fill() {
     std::string sent;
     std::size_t piece_bytes = 64 * 1024;
+    const std::size_t high = near->get_write_buffer_limits().second;
+    const std::size_t enough = high < options.pressure_bytes / 2
+                                   ? std::max(high, filled_bytes)
+                                   : filled_bytes;  // somebody set it out of reach
     far->pause_reading();
     while (sent.size() < options.pressure_bytes) {
         const std::string piece = random_text(piece_bytes, sent.size() + 1);
@@ -269,12 +282,13 @@ task<std::string> bench::fill() {
         piece_bytes = std::min<std::size_t>(2 * piece_bytes, 1024 * 1024);
         for (int turn = 0; turn < settling_turns; ++turn) co_await yield();
         const std::size_t queued = near->get_write_buffer_size();
-        if (queued == 0) continue;
+        if (queued <= enough) continue;
         co_await linger();
         if (near->get_write_buffer_size() == queued) co_return sent;
     }
     expect(false, "the write queue grows while the peer does not read",
-           std::to_string(sent.size()) + " bytes were written and none stayed");
+           std::to_string(sent.size()) + " bytes were written and " +
+               std::to_string(near->get_write_buffer_size()) + " stayed");
     co_return error(errc::limit_overrun, "fill the write queue");
 }
 

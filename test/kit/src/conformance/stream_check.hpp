@@ -16,6 +16,8 @@
 namespace ouro::testing::detail {
 
 using findings = std::vector<conformance_finding>;
+/// Adds a finding, unless there are enough with the same expectation.
+void add_finding(findings& to, std::string expected, std::string happened);
 
 /// The two kinds of protocol.
 enum class kind : std::uint8_t { streaming, buffered };
@@ -62,7 +64,7 @@ class probe {
         for (hook& each : on) each = nullptr;
     }
     void note(std::string expected, std::string happened) {
-        found_->push_back({std::move(expected), std::move(happened)});
+        add_finding(*found_, std::move(expected), std::move(happened));
     }
 
   protected:
@@ -73,7 +75,7 @@ class probe {
     void note_pause();
     void note_resume();
     void expect_open(moment when);
-    /// Runs what a check put there; it may replace the very hook it is.
+    /// Runs a copy of what a check put there: it may replace the very hook it is.
     void run(moment when) {
         if (const hook copy = at(when)) copy();
     }
@@ -134,6 +136,16 @@ class bench {
 
   private:
     transport_maker& make_;
+};
+
+/// Takes the hooks off when a check ends, at whatever await that is. For checks whose hooks use its
+/// locals.
+struct hook_scope {
+    ~hook_scope() {
+        of.left->forget_hooks();
+        of.right->forget_hooks();
+    }
+    bench& of;
 };
 
 /// Content that differs at every offset, by seed.

@@ -216,12 +216,14 @@ void world::send_report(const endpoint_ptr& reader) {
         reader->unreported = 0;
         return changed(sender);
     }
-    if (is_cut(reader->local, reader->remote)) return;  // when it is mended
+    // When it is mended: also after the reader has closed, as a probe of the sender would tell.
+    if (is_cut(reader->local, reader->remote)) return unheard_.push_back(reader);
     reader->report_due = true;
     after(travel(reader->local, reader->remote), [this, reader] {
         reader->report_due = false;
         const endpoint_ptr waiting = reader->peer.lock();
-        if (!waiting || is_cut(reader->local, reader->remote)) return;
+        if (!waiting) return;
+        if (is_cut(reader->local, reader->remote)) return unheard_.push_back(reader);
         waiting->outstanding -= std::min(waiting->outstanding, reader->unreported);
         reader->unreported = 0;
         changed(waiting);

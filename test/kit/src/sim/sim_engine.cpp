@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <condition_variable>
+#include <functional>
+#include <iterator>
 #include <mutex>
 #include <tuple>
 #include <unordered_map>
@@ -65,6 +67,7 @@ struct pending {
 };
 
 bool receives(action what) noexcept { return what == action::recv; }
+bool takes_in(action what) noexcept { return receives(what) || what == action::recv_ring; }
 
 class sim_engine final : public ouro::detail::engine, public listener_to_changes {
   public:
@@ -244,8 +247,19 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     // ---- what the world tells
 
     void changed(endpoint& at) override {
-        // What waits first is served first; what is served may wait again, at its old place.
-        const std::vector<void*> waiting = at.waiting;
+        // Of one kind, what waits first is served first; what is served may wait again, at its old
+        // place.
+        std::vector<void*> waiting = at.waiting;
+        if (waiting.size() > 1 && world_.luck.draw(purpose::order, 0, 1)) {
+            const auto comes_in = [](void* each) {
+                return takes_in(static_cast<pending*>(each)->what);
+            };
+            waiting.clear();
+            std::copy_if(at.waiting.begin(), at.waiting.end(), std::back_inserter(waiting),
+                         std::not_fn(comes_in));
+            std::copy_if(at.waiting.begin(), at.waiting.end(), std::back_inserter(waiting),
+                         comes_in);
+        }
         for (void* each : waiting) {
             auto* held = static_cast<pending*>(each);
             if (std::find(at.waiting.begin(), at.waiting.end(), each) == at.waiting.end()) continue;
@@ -266,7 +280,13 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     struct done_op {
         completion what;
         std::uint64_t number;
-        bool first;  // before the rest of its batch
+        std::uint64_t socket;  // 0: none
+        bool first;            // before the rest of its batch
+        /// The kernel completes what it does on one socket in the order in which it does it: who
+        /// has taken the error of a dead connection is seen before the end of stream that it left.
+        bool keeps_order_with(const done_op& other) const noexcept {
+            return number == other.number || (socket && socket == other.socket);
+        }
     };
 
     struct placed {
@@ -563,7 +583,7 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         world_.let_go(held.on);
     }
     void queue(const pending& held, const completion& done, bool first) noexcept {
-        completions_.push_back({done, held.number, first});
+        completions_.push_back({done, held.number, held.on ? held.on->number : 0, first});
     }
 
     /// Hands the completions over, in an order of chance and some of them a turn later.
@@ -573,7 +593,7 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         std::vector<done_op> held_back;
         std::vector<placed> batch;
         for (const done_op& each : completions_) {
-            const auto same = [&](const done_op& other) { return other.number == each.number; };
+            const auto same = [&](const done_op& other) { return other.keeps_order_with(each); };
             const bool follows = std::any_of(held_back.begin(), held_back.end(), same);
             if (follows || (!each.first && world_.luck.strikes(fault_kind::late_completion))) {
                 held_back.push_back(each);
@@ -583,7 +603,7 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
             if (world_.settings.shuffle_completions && !each.first) {
                 place = 1 + world_.luck.draw(purpose::order) / 2;
                 for (const placed& before : batch) {
-                    if (before.what.number == each.number) place = std::max(place, before.place);
+                    if (before.what.keeps_order_with(each)) place = std::max(place, before.place);
                 }
             } else if (!each.first) {
                 place = 1;

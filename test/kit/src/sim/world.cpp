@@ -108,7 +108,9 @@ void world::mend(const std::string& host, const std::string& other) {
         const endpoint_ptr socket = each.lock();
         if (!socket) continue;
         if (!socket->under_way.empty()) pump_at(socket, now_);
-        if (socket->unreported) send_report(socket);
+    }
+    for (const endpoint_ptr& reader : std::exchange(unheard_, {})) {
+        if (reader->unreported) send_report(reader);
     }
 }
 

@@ -99,6 +99,7 @@ class world {
     bool stuck = false;
     bool spinning = false;
     bool reports_allowed = false;
+    ouro::function<bool(const failure_report&)> expected_reports{};
 
   private:
     struct event {
@@ -156,6 +157,7 @@ class world {
     std::uint64_t socket_count_ = 0;
     std::set<link> cut_;
     std::map<link, clock::time_point> clogged_;
+    std::vector<endpoint_ptr> unheard_;  // they have read, and a cut link hides it
     std::map<std::string, std::vector<std::string>> names_;
     std::set<std::string> paths_;  // of unix sockets, also after these were closed
     std::uint16_t next_port_ = 32768;

@@ -56,7 +56,7 @@ struct conformance_check {
     std::string name;
     std::string rules;    ///< numbers of the rules it stands for, as in "263, 340"
     std::string skipped;  ///< why it did not run; empty when it did
-    std::vector<conformance_finding> findings;
+    std::vector<conformance_finding> findings;  ///< at most five with the same expectation
 
     /// True when it ran and found nothing.
     bool passed() const noexcept { return skipped.empty() && findings.empty(); }

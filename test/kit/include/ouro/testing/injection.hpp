@@ -41,8 +41,14 @@ std::string_view to_string(door_call call) noexcept;
 std::span<const int> legal_errors(door_call call) noexcept;
 
 /// Puts an engine around another one: that of the kernel, or that of a simulation. Every call of
-/// the door is numbered from 1; the plan says what happens to which (`op_fails`, `op_short`,
-/// `op_waits`). Besides, `hostile_io` makes every receive give one byte and every send take few.
+/// the door is numbered from 1; the plan says what happens to which:
+///
+/// - `op_fails`: it is not done and fails with `value`, by default the first of its legal errors.
+///   Sticky: so does every later call of the same kind.
+/// - `op_short`: a receive, read or send gets `value` bytes of what it was given, at least one; a
+///   shared-ring receive lends all that comes in pieces of so many bytes. Of no effect on others.
+/// - `op_waits`: an operation misses `value` polls, at least one, before it is handed on. Cancelled
+///   meanwhile, it is never done. Of no effect on synchronous calls.
 ///
 /// Lifetime  lives longer than the loops made with its options.
 /// Threads   that of the loop.
@@ -51,8 +57,8 @@ class injection {
     /// How it changes what passes.
     struct settings {
         fault_plan plan{};
-        /// Every receive gets one byte at most, every send that may be short takes 1 to 3 (faults
-        /// 1, 2).
+        /// Every receive from a stream socket gets one byte at most, every send to one takes 1 to 3
+        /// bytes (faults 1, 2). Datagrams stay whole.
         bool hostile_io = false;
     };
     injection();

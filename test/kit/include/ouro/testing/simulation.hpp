@@ -91,7 +91,7 @@ class simulation {
     /// Runs `body` as the main task of a new loop in this simulation, lets what is left end, closes
     /// the loop and checks that nothing is left: operations, tasks, timers, descriptors,
     /// transports, buffers, frames. Reports to the exception handler are violations too, unless
-    /// `allow_reports` was called.
+    /// `allow_reports` was called or `expect_reports` knows them.
     verdict run(function<task<>()> body);
     /// `base`, for a loop in this simulation. One loop at a time.
     loop_options options(loop_options base = {});
@@ -115,6 +115,8 @@ class simulation {
     void crash(std::string_view host);
     /// Reports to the exception handler are no violations.
     void allow_reports() noexcept;
+    /// Reports of which `expected` is true are no violations.
+    void expect_reports(function<bool(const failure_report&)> expected);
 
     /// Virtual time since the beginning.
     std::chrono::microseconds elapsed() const noexcept;
@@ -132,6 +134,9 @@ class simulation {
         bool ended = false;
     };
     readable peek(int fd) const noexcept;
+
+    /// Descriptors that are open.
+    std::size_t open_descriptors() const noexcept;
 
     /// For the library's own tests.
     sim::world& inside() noexcept { return *world_; }
