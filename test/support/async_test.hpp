@@ -60,16 +60,16 @@ std::string pattern(std::size_t size, std::size_t offset = 0);
     BOOST_AUTO_TEST_CASE(name##_on_##which) {                                                      \
         ::ouro::test::run_on(::ouro::test::engine::which, &name);                                  \
     }
-#define OURO_TEST_NOTED(name, kernel_only)                                                         \
+#define OURO_TEST_NOTED(name, kernel_only, not_tortured)                                           \
     static ::ouro::task<> name();                                                                  \
     static const ::ouro::test::registration name##_noted(                                          \
-        {#name, &name, __FILE__, __LINE__, kernel_only});
+        {#name, &name, __FILE__, __LINE__, kernel_only, not_tortured});
 
 /// Defines a test: OURO_ASYNC_TEST(name_as_a_sentence) { co_await ...; } It runs on every engine:
 /// it makes no system call on a descriptor but through the door, and knows no clock but that of the
 /// loop.
 #define OURO_ASYNC_TEST(name)                                                                      \
-    OURO_TEST_NOTED(name, nullptr)                                                                 \
+    OURO_TEST_NOTED(name, nullptr, nullptr)                                                        \
     OURO_TEST_ON(name, uring)                                                                      \
     OURO_TEST_ON(name, plain_uring)                                                                \
     OURO_TEST_ON(name, sim)                                                                        \
@@ -77,7 +77,16 @@ std::string pattern(std::size_t size, std::size_t offset = 0);
 
 /// Defines a test that is about the real kernel, and why it is.
 #define OURO_KERNEL_TEST(name, reason)                                                             \
-    OURO_TEST_NOTED(name, reason)                                                                  \
+    OURO_TEST_NOTED(name, reason, nullptr)                                                         \
     OURO_TEST_ON(name, uring)                                                                      \
     OURO_TEST_ON(name, plain_uring)                                                                \
+    static ::ouro::task<> name()
+
+/// Defines a test that runs on every engine, but whose body must run to its end, and why: torture
+/// leaves it out.
+#define OURO_WHOLE_TEST(name, reason)                                                              \
+    OURO_TEST_NOTED(name, nullptr, reason)                                                         \
+    OURO_TEST_ON(name, uring)                                                                      \
+    OURO_TEST_ON(name, plain_uring)                                                                \
+    OURO_TEST_ON(name, sim)                                                                        \
     static ::ouro::task<> name()

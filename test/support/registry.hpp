@@ -15,7 +15,8 @@ struct async_test {
     task<> (*body)();
     const char* file;
     int line;
-    const char* kernel_only;  ///< why it needs the real kernel; null when it does not
+    const char* kernel_only;   ///< why it needs the real kernel; null when it does not
+    const char* not_tortured;  ///< why its body cannot be ended early; null when it can
 };
 
 /// All of this binary, in the order of their definitions within a file.

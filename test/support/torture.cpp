@@ -42,7 +42,7 @@ constexpr const char* usage =
              operation, while it has it, as it completes, twice
   stop       the loop is stopped and closed at the Nth turn
 
-  --every N  only one of N runs, another one of them in each test
+  --most N   at most so many runs of each test, spread over all that it has
   --only S   only tests whose name contains S
   --at K     only run number K of each test (what a report names)
   --list     print each test with its number of runs
@@ -51,7 +51,7 @@ constexpr const char* usage =
 struct settings {
     std::string mode;
     std::string only;
-    std::uint64_t every = 1;
+    std::uint64_t most = 0;  // 0: all
     std::uint64_t at = 0;
     bool list = false;
 };
@@ -114,7 +114,10 @@ class canceller final : public hook {
     static constexpr std::uint64_t manner_count = 4;
 
     canceller(loop_options base, std::uint64_t at, manner how) : hook(base), at_(at), how_(how) {}
-    ~canceller() override { drop(); }
+    /// Lets go of the task, so that it can be gone when the accounts are made.
+    void drop() noexcept {
+        if (auto* task = std::exchange(marked_, nullptr)) task->release();
+    }
 
   private:
     void on_suspended(detail::task_core& task) noexcept override {
@@ -129,9 +132,6 @@ class canceller final : public hook {
         if (!marked_ || --turns_left_ > 0) return;
         if (!marked_->done()) (void)marked_->cancel(cancel_cause::user);
         drop();
-    }
-    void drop() noexcept {
-        if (auto* task = std::exchange(marked_, nullptr)) task->release();
     }
     std::uint64_t at_;
     manner how_;
@@ -149,7 +149,9 @@ struct outcome {
 
 constexpr auto patience = 60s;  // of virtual time, or of real time on the real ring
 
-outcome run_once(const loop_options& options, task<> (*body)()) {
+outcome run_once(
+    const loop_options& options, task<> (*body)(),
+    const std::function<void()>& before_accounts = [] {}) {
     outcome found;
     const long frames_before = detail::frame_pool::live();
     {
@@ -180,6 +182,7 @@ outcome run_once(const loop_options& options, task<> (*body)()) {
         }
     }
     (void)take_reports();
+    before_accounts();
     if (const long left = detail::frame_pool::live() - frames_before) {
         found.violations.push_back("left " + std::to_string(left) + " pooled blocks");
     }
@@ -188,7 +191,6 @@ outcome run_once(const loop_options& options, task<> (*body)()) {
 
 outcome run_simulated(const std::function<outcome(const loop_options&)>& with) {
     testing::simulation world(loopback(1));
-    world.allow_reports();
     outcome found = with(world.options(options_for(engine::sim)));
     if (const auto open = world.open_descriptors()) {
         found.violations.push_back("left " + std::to_string(open) + " open descriptors");
@@ -328,7 +330,7 @@ class cancel_tasks final : public mode {
         return run_simulated([&](const loop_options& base) {
             ++struck_;
             canceller hooked(base, (k - 1) / canceller::manner_count + 1, how);
-            return run_once(hooked.options(), body);
+            return run_once(hooked.options(), body, [&] { hooked.drop(); });
         });
     }
 };
@@ -372,8 +374,8 @@ std::optional<settings> parse(std::span<char*> arguments) {
         const bool has_value = i + 1 < arguments.size();
         if (word == "--list") {
             wanted.list = true;
-        } else if (word == "--every" && has_value) {
-            wanted.every = std::strtoull(arguments[++i], nullptr, 10);
+        } else if (word == "--most" && has_value) {
+            wanted.most = std::strtoull(arguments[++i], nullptr, 10);
         } else if (word == "--at" && has_value) {
             wanted.at = std::strtoull(arguments[++i], nullptr, 10);
         } else if (word == "--only" && has_value) {
@@ -384,15 +386,21 @@ std::optional<settings> parse(std::span<char*> arguments) {
             return {};
         }
     }
-    if (wanted.every == 0) return {};
     return wanted;
 }
 
 /// What all runs came to; a child process adds to it in shared memory.
 struct totals {
-    std::uint64_t tests, runs, waited, violations, deaths, struck, extra;
-    std::uint64_t running;  // the number of the run under way
+    std::uint64_t tests, runs, waited, violations, deaths, struck;
+    std::uint64_t untortured;
+    std::uint64_t running;  // the number of the run under way,
+    std::uint64_t next;     // and of the one after it
 };
+
+/// Every so many runs of a test with `runs` of them.
+std::uint64_t stride(const settings& wanted, std::uint64_t runs) {
+    return wanted.most && runs > wanted.most ? (runs + wanted.most - 1) / wanted.most : 1;
+}
 
 std::string command(const settings& wanted, const char* program, const char* test,
                     std::uint64_t k) {
@@ -408,10 +416,11 @@ void run_from(mode& how, const async_test& test, const settings& wanted, const c
         if (wanted.list) {
             std::printf("%-80s %8lu runs\n", test.name, static_cast<unsigned long>(runs));
         }
-        first = wanted.at ? wanted.at : 1 + all.tests % wanted.every;
+        first = wanted.at ? wanted.at : 1 + all.tests % stride(wanted, runs);
     }
-    for (std::uint64_t k = first; k <= runs; k += wanted.every) {
+    for (std::uint64_t k = first; k <= runs; k += stride(wanted, runs)) {
         all.running = k;
+        all.next = k + stride(wanted, runs);
         const outcome found = how.run_at(test.body, k);
         ++all.runs;
         all.waited += found.waited_for_ever;
@@ -445,7 +454,7 @@ void torture_one(mode& how, const async_test& test, const settings& wanted, cons
         std::printf("torture %s: %s: the process died\n  repeat: %s\n", wanted.mode.c_str(),
                     test.name, command(wanted, program, test.name, all.running).c_str());
         if (all.running == 0 || wanted.at) return;
-        first = all.running + wanted.every;
+        first = all.next;
     }
 }
 
@@ -458,12 +467,17 @@ int drive(const settings& wanted, const char* program) {
     for (const async_test& test : all_async_tests()) {
         if (test.kernel_only) continue;
         if (std::string_view(test.name).find(wanted.only) == std::string_view::npos) continue;
+        if (test.not_tortured) {
+            if (wanted.list) std::printf("%-80s not: %s\n", test.name, test.not_tortured);
+            ++all.untortured;
+            continue;
+        }
         torture_one(*how, test, wanted, program, all);
     }
     std::printf("torture %s: tests=%lu runs=%lu struck=%lu waiting_for_ever=%lu violations=%lu "
-                "deaths=%lu\n",
+                "deaths=%lu not_tortured=%lu\n",
                 wanted.mode.c_str(), all.tests, all.runs, all.struck, all.waited, all.violations,
-                all.deaths);
+                all.deaths, all.untortured);
     return all.violations || all.deaths || all.runs == 0 ? 1 : 0;
 }
 
