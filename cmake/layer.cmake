@@ -57,7 +57,8 @@ function(ouro_install_package)
         ${PROJECT_BINARY_DIR}/ouro-config-version.cmake
         DESTINATION ${package_dir})
 
-    # For pkg-config. The linker wants the layers highest first.
+    # For pkg-config. The linker wants the layers highest first. The simulator is not for programs.
+    list(REMOVE_ITEM layers testing)
     list(REVERSE layers)
     list(TRANSFORM layers PREPEND -louro_)
     list(JOIN layers " " OURO_LINK_FLAGS)

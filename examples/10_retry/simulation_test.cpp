@@ -73,7 +73,6 @@ bool forget_ids = false;
 
 ouro::task<> each_request_is_applied_once() {
     auto& world = simulation::current();
-    world.allow_reports();  // "accepting pauses", when there is no descriptor
     auto book = std::make_shared<ledger>();
     book->forget_ids = forget_ids;
     const auto where = co_await ouro::address::parse("10.0.0.2:7000");

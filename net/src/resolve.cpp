@@ -44,15 +44,23 @@ class lookup : public detail::awaitable<lookup, std::vector<address>> {
     static void finished(op& done) noexcept {
         lookup& self = *static_cast<request&>(done).self;
         if (done.res == 0 && self.cause_ == cancel_cause::none) return self.complete();
-        std::string doing = "resolve " + self.request_.host;
+        std::string doing = detail::worded([&] { return self.phrase(); });
         // An answer that came together with the cancel is dropped: nothing is lost by that.
         if (done.res == -ECANCELED || self.cause_ != cancel_cause::none)
             return self.fail(error::cancelled(self.cause_, std::move(doing)));
-        if (self.request_.gai_code != 0 && self.request_.gai_code != EAI_SYSTEM) {
-            doing += std::string(" (") + ::gai_strerror(self.request_.gai_code) + ")";
+        if (self.answered_no()) {
             return self.fail(error(errc::no_address, std::move(doing)));
         }
         self.fail(error::from_errno(-done.res, std::move(doing)));
+    }
+
+    bool answered_no() const noexcept {
+        return request_.gai_code != 0 && request_.gai_code != EAI_SYSTEM;
+    }
+    std::string phrase() const {
+        std::string text = "resolve " + request_.host;
+        if (answered_no()) text += std::string(" (") + ::gai_strerror(request_.gai_code) + ")";
+        return text;
     }
 
     loop& home_;

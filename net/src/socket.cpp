@@ -25,29 +25,40 @@ accept_op::~accept_op() {
         io::discard(home(), res());  // accepted, and the frame that waited is gone
 }
 
-socket accept_op::value() noexcept {
-    claimed_ = true;
+socket accept_op::value() {
+    claimed_ = true;  // from here on `adopt` sees to it
     return socket::adopt(home(), res());
 }
 
 }  // namespace detail
 
+// The state comes first: there is no descriptor to lose then when there is no memory for it.
 result<socket> socket::open(loop& home, int family, int type, int protocol) {
+    socket made(new detail::socket_state{&home, -1, {}, 1});
     auto fd = io::socket(home, family, type, protocol);
     if (!fd) return fd.error();
-    return socket(new detail::socket_state{&home, *fd, {}, 1});
+    made.state_->fd = *fd;
+    return made;
 }
 
 socket socket::adopt(loop& home, int fd) {
     io::adopt(home, fd);
-    return socket(new detail::socket_state{&home, fd, {}, 1});
+    try {
+        return socket(new detail::socket_state{&home, fd, {}, 1});
+    } catch (...) {
+        io::close(home, fd);
+        throw;
+    }
 }
 
 result<std::pair<socket, socket>> socket::pair(loop& home) {
+    socket one(new detail::socket_state{&home, -1, {}, 1});
+    socket other(new detail::socket_state{&home, -1, {}, 1});
     int fds[2];
     if (auto made = io::socket_pair(home, AF_UNIX, SOCK_STREAM, fds); !made) return made.error();
-    return std::pair(socket(new detail::socket_state{&home, fds[0], {}, 1}),
-                     socket(new detail::socket_state{&home, fds[1], {}, 1}));
+    one.state_->fd = fds[0];
+    other.state_->fd = fds[1];
+    return std::pair(std::move(one), std::move(other));
 }
 
 task<std::vector<std::byte>> socket::recv(std::size_t most) {

@@ -14,6 +14,11 @@
 
 namespace ouro {
 namespace detail {
+namespace {
+
+constexpr unsigned most_failures_in_a_row = 16;
+
+}  // namespace
 
 server_state::listener::listener(server_state& of, loop& home, int fd) noexcept
     : socket_view(home, fd), op(&server_state::accepted), owner(&of) {
@@ -36,7 +41,9 @@ server_state::~server_state() {
     }
 }
 
-void server_state::add(socket bound) {
+result<> server_state::add(socket bound) {
+    auto where = bound.local_address();
+    if (!where) return where.error();
     const int fd = bound.fd();
     auto added = std::make_unique<listener>(*this, *home_, fd);
     // Accepted sockets inherit it, which saves each of them the call (rule 343).
@@ -44,9 +51,11 @@ void server_state::add(socket bound) {
         (void)added->set_option(IPPROTO_TCP, TCP_NODELAY,
                                 1);  // not TCP after all: nothing to delay
     }
+    added->where = *where;
     listeners_.push_back(std::move(added));
     (void)bound.release();
     io::adopt(*home_, fd);
+    return {};
 }
 
 result<> server_state::start_serving() {
@@ -54,8 +63,7 @@ result<> server_state::start_serving() {
     if (serving_) return {};
     for (const auto& each : listeners_) {
         if (auto listening = io::listen(*home_, each->fd(), options_.backlog_count); !listening) {
-            auto where = each->local_address();
-            listening.error().while_doing("listen on " + (where ? where->to_string() : "a socket"));
+            listening.error().while_doing("listen on " + each->where.to_string());
             return listening;
         }
     }
@@ -79,6 +87,7 @@ void server_state::accepted(op& done) noexcept {
     server_state& self = *keep;
     if (done.res >= 0) {
         self.warned_ = false;
+        at.failures = 0;
         self.take_connection(done.res);
     }
     if (done.in_flight) return;
@@ -129,12 +138,15 @@ void server_state::refused(listener& at, int failure) noexcept {
     case ENETDOWN:
     case EHOSTUNREACH:
     case ENETUNREACH:
-        return arm(at);
+        // So often in a row it is no trouble of single peers.
+        if (++at.failures < most_failures_in_a_row) return arm(at);
+        break;
     default:
         break;
     }
     if (!std::exchange(warned_, true)) {
-        home_->call_exception_handler({.message = "accepting pauses for " +
+        home_->call_exception_handler({.level = severity::warning,
+                                       .message = "accepting pauses for " +
                                                   std::to_string(options_.accept_retry.count()) +
                                                   " ms; connections wait in the kernel's queue",
                                        .error = error::from_errno(failure, "accept"),
@@ -217,6 +229,13 @@ std::vector<const socket_view*> server_state::sockets() const {
     return open;
 }
 
+std::vector<address> server_state::addresses() const {
+    std::vector<address> found;
+    if (closed_) return found;
+    for (const auto& each : listeners_) found.push_back(each->where);
+    return found;
+}
+
 // ---- opening
 
 namespace {
@@ -271,7 +290,7 @@ task<server> listen_on(protocol_factory factory, std::string host, std::uint16_t
             skipped = why;
             continue;
         }
-        state->add(std::move(*made));
+        co_await state->add(std::move(*made));
     }
     if (state->sockets().empty()) co_return skipped;
     co_return co_await open_server(std::move(state), options.start_serving);
@@ -280,7 +299,7 @@ task<server> listen_on(protocol_factory factory, std::string host, std::uint16_t
 task<server> listen_on(protocol_factory factory, address where, server_options options) {
     loop& home = loop::current();
     auto state = std::make_shared<server_state>(home, std::move(factory), options);
-    state->add(co_await open_listener(home, where, options));
+    co_await state->add(co_await open_listener(home, where, options));
     co_return co_await open_server(std::move(state), options.start_serving);
 }
 
@@ -289,7 +308,7 @@ task<server> listen_on(protocol_factory factory, socket given, server_options op
         co_return error(errc::value_error, "serve on a socket that is not a stream socket");
     }
     auto state = std::make_shared<server_state>(loop::current(), std::move(factory), options);
-    state->add(std::move(given));
+    co_await state->add(std::move(given));
     co_return co_await open_server(std::move(state), options.start_serving);
 }
 
@@ -306,13 +325,7 @@ detail::server_state& server::live() const noexcept {
 
 std::vector<const socket_view*> server::sockets() const { return live().sockets(); }
 
-std::vector<address> server::addresses() const {
-    std::vector<address> found;
-    for (const socket_view* each : sockets()) {
-        if (auto where = each->local_address()) found.push_back(*where);
-    }
-    return found;
-}
+std::vector<address> server::addresses() const { return live().addresses(); }
 
 bool server::is_serving() const noexcept { return live().serving(); }
 result<> server::start_serving() { return live().start_serving(); }

@@ -15,8 +15,8 @@ class server_state final : public loop_resource, public std::enable_shared_from_
     server_state(loop& home, protocol_factory factory, const server_options& options);
     ~server_state();
 
-    /// Adds a bound socket.
-    void add(socket bound);
+    /// Adds a bound socket. Errors  when it does not tell its address.
+    result<> add(socket bound);
     result<> start_serving();
     void close() noexcept;
     void close_clients() noexcept;
@@ -30,6 +30,7 @@ class server_state final : public loop_resource, public std::enable_shared_from_
     bool gone() const noexcept { return closed_ && client_count_ == 0; }
     std::size_t client_count() const noexcept { return client_count_; }
     std::vector<const socket_view*> sockets() const;
+    std::vector<address> addresses() const;
     loop& home() const noexcept { return *home_; }
 
     waiter_list closed_waiters;   // released when the server is gone
@@ -41,6 +42,8 @@ class server_state final : public loop_resource, public std::enable_shared_from_
     struct listener : socket_view, op, timer_node {
         listener(server_state& owner, loop& home, int fd) noexcept;
         server_state* owner;
+        address where{};
+        unsigned failures = 0;               // in a row
         std::shared_ptr<server_state> keep;  // while an accept or its retry is under way
         void forget_descriptor() noexcept { fd_ = -1; }
     };

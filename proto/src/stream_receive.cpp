@@ -74,6 +74,7 @@ void stream_transport::take_end(std::int32_t res) {
     direct_ = false;
     if (aside_) aside_->lender.reset();
     if (closing_ || res == -ECANCELED) return;
+    if (res == 0 && was_reset()) res = -ECONNRESET;
     error failure = res == 0 ? error() : error::from_errno(-res, "receive");
     if (paused_ || holds_input()) {  // rule 721; what came before it is told first
         hold_end(res == 0, std::move(failure));
@@ -82,6 +83,14 @@ void stream_transport::take_end(std::int32_t res) {
     } else {
         end(std::move(failure));
     }
+}
+
+/// The error of a reset goes to whoever asks first. When that is a send that had got rid of a part,
+/// the kernel drops it, and the receive is told of an end of stream: input would be cut short and
+/// nobody know. But a socket that was reset has no peer any more. (One that has sent its own end
+/// loses its peer in good order, and sends no more that could take the error away.)
+bool stream_transport::was_reset() const noexcept {
+    return !eof_sent_ && !io::peer_name(*home_, fd_);
 }
 
 void stream_transport::take_ring_data(const op& done) {

@@ -24,13 +24,25 @@ constexpr std::uint32_t quiet_drops = 5;
 std::error_code stream_transport::write(bytes data) {
     if (eof_wanted_) return make_error_code(errc::write_after_eof);
     if (data.empty() || (closing_ && drop_write())) return {};
-    if (data.size() >= direct_write_bytes && queue_.empty() && !transmit_op::in_flight) {
+    const std::size_t total = data.size();
+    if (total >= direct_write_bytes && queue_.empty() && !transmit_op::in_flight) {
         data = data.subspan(write_directly(data));
         if (data.empty() || ending_) return {};
     }
-    queue_.append(data);
+    try {
+        queue_.append(data);
+    } catch (...) {
+        if (data.size() < total) torn();
+        throw;
+    }
     queued();
     return {};
+}
+
+/// A write was taken in part, and there is no memory for the rest: the stream cannot go on as if
+/// nothing had been written.
+void stream_transport::torn() noexcept {
+    end(error(std::errc::not_enough_memory, "write (a part of it was sent)"));
 }
 
 /// Offers a large write to the socket before any of it is copied; returns the bytes taken.
@@ -67,7 +79,13 @@ std::error_code stream_transport::writelines(std::span<const bytes> chunks) {
     std::size_t total = 0;
     for (const bytes chunk : chunks) total += chunk.size();
     if (total == 0 || (closing_ && drop_write())) return {};
-    for (const bytes chunk : chunks) queue_.append(chunk);
+    const std::size_t before = queue_.size();
+    try {
+        for (const bytes chunk : chunks) queue_.append(chunk);
+    } catch (...) {
+        if (queue_.size() > before) torn();
+        throw;
+    }
     queued();
     return {};
 }

@@ -90,6 +90,7 @@ class stream_transport final : public transport,
     void take_ring_data(const op& done);
     void take_direct_data(std::int32_t count);
     void take_end(std::int32_t res);
+    bool was_reset() const noexcept;
     void deliver(bytes data);
     void feed_buffered(bytes data);
     void direct_placed(std::size_t count);
@@ -128,6 +129,7 @@ class stream_transport final : public transport,
     bool drop_write() noexcept;
     std::size_t write_directly(bytes data) noexcept;
     void queued();
+    void torn() noexcept;
     void offer_now() noexcept;
     void schedule_flush() noexcept;
     void flush() noexcept;

@@ -26,19 +26,14 @@ void write_queue::destroy_gift(chunk* holder) noexcept {
 /// Fills what room there is, then opens a new chunk for the rest.
 void write_queue::append_chunk(bytes data) {
     const std::size_t part = last_ ? static_cast<std::size_t>(last_->limit - last_->end) : 0;
-    chunk* added = nullptr;
-    try {
-        added = make_chunk(data.size() - part);
-    } catch (...) {
-        size_ -= data.size();
-        throw;
-    }
+    chunk* const added = make_chunk(data.size() - part);
     if (part) {
         std::memcpy(last_->end, data.data(), part);
         last_->end += part;
     }
     std::memcpy(added->end, data.data() + part, data.size() - part);
     added->end += data.size() - part;
+    size_ += data.size();
     push(added);
 }
 

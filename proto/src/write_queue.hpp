@@ -37,15 +37,16 @@ class write_queue {
     /// Copies `data` to the end.
     void append(bytes data) {
         if (data.empty()) return;
-        size_ += data.size();
         if (last_ && static_cast<std::size_t>(last_->limit - last_->end) >= data.size()) {
             std::memcpy(last_->end, data.data(), data.size());
             last_->end += data.size();
+            size_ += data.size();
         } else if (!last_ && data.size() <= small_block_bytes - sizeof(chunk)) {
             // The common case: one small message in an empty queue.
             first_ = last_ = open_block(small_block_bytes);
             std::memcpy(first_->end, data.data(), data.size());
             first_->end += data.size();
+            size_ += data.size();
         } else {
             append_chunk(data);
         }

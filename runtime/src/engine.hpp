@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,18 @@ struct completion {
 
 /// `op::engine_state` of an op whose terminal completion is queued: a cancel comes too late.
 inline constexpr std::uint8_t completion_queued = 0x40;
+
+/// Whether one more fits into `list`, which grows for it if it can.
+template <class T>
+bool has_room(std::vector<T>& list) noexcept {
+    if (list.size() < list.capacity()) return true;
+    try {
+        list.reserve(list.capacity() < 32 ? 64 : 2 * list.capacity());
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+    return true;
+}
 
 /// Operations as in `io.hpp`; every started op gets its completions through `poll`, the last one
 /// without `more`.

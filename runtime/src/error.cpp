@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <new>
 
 namespace ouro {
 namespace {
@@ -113,24 +114,37 @@ struct error::details {
 
 void error::free_details::operator()(details* memory) const noexcept { delete memory; }
 
-error::details& error::more() {
-    if (!details_) details_.reset(new details);
-    return *details_;
+/// Null when there is no memory: an error then keeps its code and loses the rest.
+error::details* error::more() noexcept {
+    if (!details_) details_.reset(new (std::nothrow) details);
+    return details_.get();
 }
 
-error::error(std::error_code code, std::string doing)
+error::error(std::error_code code, std::string doing) noexcept
     : value_(code.value()), category_(&code.category()) {
-    if (!doing.empty()) more().doing = std::move(doing);
+    while_doing(std::move(doing));
 }
-error::error(errc code, std::string doing) : error(make_error_code(code), std::move(doing)) {}
-error::error(std::errc code, std::string doing)
+error::error(errc code, std::string doing) noexcept
+    : error(make_error_code(code), std::move(doing)) {}
+error::error(std::errc code, std::string doing) noexcept
     : error(std::make_error_code(code), std::move(doing)) {}
 
-error error::from_errno(int number, std::string doing) {
+error::error(std::error_code code, const char* doing) noexcept
+    : value_(code.value()), category_(&code.category()) {
+    while_doing(doing);
+}
+error::error(errc code, const char* doing) noexcept : error(make_error_code(code), doing) {}
+error::error(std::errc code, const char* doing) noexcept
+    : error(std::make_error_code(code), doing) {}
+
+error error::from_errno(int number, const char* doing) noexcept {
+    return error(std::error_code(number, std::system_category()), doing);
+}
+error error::from_errno(int number, std::string doing) noexcept {
     return error(std::error_code(number, std::system_category()), std::move(doing));
 }
 
-error error::from_exception(std::exception_ptr thrown, std::string doing) {
+error error::from_exception(std::exception_ptr thrown, std::string doing) noexcept {
     error made(errc::callback_threw, std::move(doing));
     try {
         std::rethrow_exception(thrown);
@@ -142,26 +156,32 @@ error error::from_exception(std::exception_ptr thrown, std::string doing) {
     } catch (...) {
         // Other types keep the general code; `exception` has the object.
     }
-    made.more().exception = std::move(thrown);
+    if (auto* known = made.more()) known->exception = std::move(thrown);
     return made;
 }
 
-error error::cancelled(cancel_cause cause, std::string doing) {
+error error::cancelled(cancel_cause cause, std::string doing) noexcept {
     error made(errc::cancelled, std::move(doing));
-    if (cause != cancel_cause::none) made.more().cause = cause;
+    auto* const known = cause != cancel_cause::none ? made.more() : nullptr;
+    if (known) known->cause = cause;
     return made;
 }
 
-error error::several(std::vector<error> causes, std::string doing) {
+error error::several(std::vector<error> causes, std::string doing) noexcept {
     error made(errc::several_failures, std::move(doing));
-    made.more().causes = std::move(causes);
+    if (auto* known = made.more()) known->causes = std::move(causes);
     return made;
 }
 
-error::error(const error& other) : value_(other.value_), category_(other.category_) {
-    if (other.details_) details_.reset(new details(*other.details_));
+error::error(const error& other) noexcept : value_(other.value_), category_(other.category_) {
+    if (!other.details_) return;
+    try {
+        details_.reset(new details(*other.details_));
+    } catch (const std::bad_alloc&) {
+        // The code is what counts.
+    }
 }
-error& error::operator=(const error& other) {
+error& error::operator=(const error& other) noexcept {
     error copy(other);
     *this = std::move(copy);
     return *this;
@@ -232,19 +252,33 @@ std::string error::describe() const {
     return text;
 }
 
-error& error::while_doing(std::string doing) {
-    if (!doing.empty() && this->doing().empty()) more().doing = std::move(doing);
+error& error::while_doing(std::string doing) noexcept {
+    auto* const known = !doing.empty() && this->doing().empty() ? more() : nullptr;
+    if (known) known->doing = std::move(doing);
     return *this;
 }
 
-error& error::with_data(std::string partial, std::size_t count) {
-    more().partial = std::move(partial);
-    more().count = count;
+error& error::while_doing(const char* doing) noexcept {
+    auto* const known = *doing && this->doing().empty() ? more() : nullptr;
+    try {
+        if (known) known->doing = doing;
+    } catch (const std::bad_alloc&) {
+        // The code is what counts.
+    }
+    return *this;
+}
+
+error& error::with_data(std::string partial, std::size_t count) noexcept {
+    if (auto* known = more()) {
+        known->partial = std::move(partial);
+        known->count = count;
+    }
     return *this;
 }
 
 void error::passed(const std::source_location& where) noexcept try {
-    auto& trail = more().trail;
+    if (!more()) return;
+    auto& trail = details_->trail;
     if (trail.size() == trail_limit) {
         trail.erase(trail.begin() + trail_limit / 2);
         ++details_->left_out;

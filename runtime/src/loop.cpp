@@ -80,6 +80,7 @@ loop_state::loop_state(loop& owner, const loop_options& options)
       box(std::make_shared<mailbox>(owner, *kernel)),
       debug(options.debug || (std::getenv("OURO_DEBUG") && std::getenv("OURO_DEBUG")[0] == '1')) {
     batch.reserve(options.cq_entries < 1024 ? options.cq_entries : 1024);
+    deferred.reserve(batch.capacity());
 }
 
 loop_state::~loop_state() = default;
@@ -102,10 +103,20 @@ void loop_state::turn(clock::time_point until) noexcept {
 
 /// Queues what other threads have posted.
 void loop_state::take_letters(ready_queue& into) noexcept {
-    if (!box->pending()) return;
-    box->take(letters);
-    for (auto& letter : letters) into.push(*new scheduled_call(*this, std::move(letter), {}));
-    letters.clear();
+    if (letters.empty()) {
+        if (!box->pending()) return;
+        box->take(letters);
+    }
+    std::size_t taken = 0;
+    try {
+        for (; taken < letters.size(); ++taken) {
+            into.push(*new scheduled_call(*this, std::move(letters[taken]), {}));
+        }
+        letters.clear();
+    } catch (const std::bad_alloc&) {
+        // The rest keeps its order and waits for the next turn.
+        letters.erase(letters.begin(), letters.begin() + static_cast<std::ptrdiff_t>(taken));
+    }
 }
 
 void loop_state::run_turn_end_hooks() noexcept {
@@ -113,7 +124,7 @@ void loop_state::run_turn_end_hooks() noexcept {
 }
 
 clock::time_point loop_state::wait_deadline(clock::time_point until) const noexcept {
-    if (!ready.empty() || !deferred.empty()) return clock::time_point::min();
+    if (!ready.empty() || !deferred.empty() || !letters.empty()) return clock::time_point::min();
     const timer_node* next = timers.first();
     return next && next->when < until ? next->when : until;
 }
@@ -121,7 +132,10 @@ clock::time_point loop_state::wait_deadline(clock::time_point until) const noexc
 void loop_state::collect_expired() noexcept {
     if (timers.size() == 0) return;
     const clock::time_point now = kernel->now();
-    while (timer_node* timer = timers.pop_expired(now)) {
+    // Without memory for all that are due, the rest is due in the next turn.
+    while (has_room(expired)) {
+        timer_node* const timer = timers.pop_expired(now);
+        if (!timer) return;
         timer->position = expired_mark;
         timer->sequence = expired.size();
         expired.push_back(timer);
@@ -130,18 +144,20 @@ void loop_state::collect_expired() noexcept {
 
 /// Debug mode: runs `item` and tells when it held the loop up (rule 77).
 template <class Item>
-void loop_state::timed(Item&& item, std::string name, std::source_location created) noexcept {
+void loop_state::timed(Item&& item, const char* what, std::source_location created) noexcept {
     last_stepped.clear();
     const auto began = clock::now();
     item();
     const auto took = clock::now() - began;
     if (took < self.slow_callback_duration) return;
-    if (!last_stepped.empty()) name = "task " + last_stepped;
+    const std::string name =
+        worded([&] { return last_stepped.empty() ? std::string(what) : "task " + last_stepped; });
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(took).count();
     report({.level = severity::warning,
-            .message = name + " took " + std::to_string(ms) + " ms and held up the loop",
+            .message = worded(
+                [&] { return name + " took " + std::to_string(ms) + " ms and held up the loop"; }),
             .error = {},
-            .subject = name,
+            .subject = worded([&] { return name; }),
             .created = created});
 }
 

@@ -79,6 +79,7 @@ void loop_state::say_farewell() noexcept {
 }
 
 void loop_state::drop_scheduled() noexcept {
+    letters.clear();
     ready_queue keep;
     while (ready_node* node = ready.pop()) {
         if (auto* call = as_scheduled_call(*node)) {

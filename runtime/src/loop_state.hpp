@@ -86,7 +86,7 @@ struct loop_state {
     void complete_later(op& target, std::int32_t res) noexcept;
     /// Calls `item`, timing it in debug mode.
     template <class Item>
-    void timed(Item&& item, std::string name, std::source_location created) noexcept;
+    void timed(Item&& item, const char* what, std::source_location created) noexcept;
     void run_node(ready_node& node) noexcept;
     void require_open(const char* what) const;
     void require_own_thread(const char* what) const;

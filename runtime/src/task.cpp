@@ -47,10 +47,11 @@ bool task_core::failed_unseen() const noexcept {
 void task_core::report_unseen() noexcept {
     seen_ = true;
     error why = state_ == outcome::threw ? error::from_exception(thrown_) : std::move(why_);
-    home_->call_exception_handler({.message = "the failure of a task was never looked at",
-                                   .error = std::move(why),
-                                   .subject = name(),
-                                   .created = created_});
+    home_->call_exception_handler(
+        {.message = worded([] { return "the failure of a task was never looked at"; }),
+         .error = std::move(why),
+         .subject = worded([this] { return name(); }),
+         .created = created_});
 }
 
 void task_core::release() noexcept {
@@ -122,7 +123,7 @@ void task_core::run_ready(ready_node& node) noexcept {
 void task_core::step() noexcept {
     loop_state& state = home_->state();
     task_core* const before = std::exchange(state.current_task, this);
-    if (state.debug) state.last_stepped = name();
+    if (state.debug) state.last_stepped = worded([this] { return name(); });
     OURO_ASSERT(before == nullptr, "a task was stepped from inside another one's step");
     for (;;) {
         if (next_frame) {
@@ -220,7 +221,8 @@ void task_core::destroy_frames() noexcept {
         frame->self.destroy();
         frame = up;
     }
-    frame->fail(error::cancelled(cancel_cause::shutdown, "run " + name()));
+    frame->fail(
+        error::cancelled(cancel_cause::shutdown, worded([this] { return "run " + name(); })));
     finish();
 }
 
@@ -299,7 +301,11 @@ void wait_point::fail(error why) noexcept {
 
 void wait_point::wake() noexcept {
     if (!frame_) {
-        loop::current().call_soon([this] { foreign_.resume(); });
+        try {
+            loop::current().call_soon([this] { foreign_.resume(); });
+        } catch (...) {  // the loop is closing, or there is no memory for a turn of its own
+            foreign_.resume();
+        }
         return;
     }
     task_core& task = static_cast<task_core&>(*frame_->owner);

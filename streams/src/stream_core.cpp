@@ -344,8 +344,11 @@ void stream_core::drain(drain_wait& waiter) noexcept {
     if (link_->is_closing()) {
         const bool first = closing_drains_.empty();
         closing_drains_.push_back(waiter);
-        if (first) {
+        if (!first) return;
+        try {
             loop::current().call_soon([self = shared_from_this()] { self->end_closing_drains(); });
+        } catch (...) {  // the loop is closing as well, or there is no memory: no turn to wait for
+            end_closing_drains();
         }
         return;
     }

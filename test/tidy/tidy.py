@@ -2,6 +2,7 @@
 """House rules as a test: `python3 test/tidy/tidy.py` prints what breaks them and exits 1.
 
   --rules            also list the uncovered rules
+  --faults           also list the faults, each with the tests that name it
   --lower-ratchet    write shrunk sizes into ratchet.json (growth is never written)
   --budget           also preprocess every public header and check its size (CI)
   --root DIR         another tree
@@ -24,6 +25,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 import cpp      # noqa: E402
+import faults   # noqa: E402
 import rules    # noqa: E402
 
 LAYERS = ['runtime', 'net', 'proto', 'streams']
@@ -257,7 +259,8 @@ def check_budget(tree):
 
 
 CHECKS = [check_width, check_sizes, check_liburing, check_layers, check_preprocessor,
-          check_mirror_tests, check_doc_comments, check_plan_speak, check_readme_code, rules.check]
+          check_mirror_tests, check_doc_comments, check_plan_speak, check_readme_code, rules.check,
+          faults.check]
 
 
 def lower_ratchet(tree):
@@ -270,7 +273,7 @@ def lower_ratchet(tree):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--root', default=Path(__file__).resolve().parents[2])
-    for flag in ('--rules', '--lower-ratchet', '--budget'):
+    for flag in ('--rules', '--faults', '--lower-ratchet', '--budget'):
         parser.add_argument(flag, action='store_true')
     options = parser.parse_args(arguments)
     tree = Tree(options.root)
@@ -278,7 +281,9 @@ def main(arguments=None):
         lower_ratchet(tree)
         return 0
     findings = [f for check in CHECKS + [check_budget] * options.budget for f in check(tree)]
-    print('\n'.join(rules.Coverage(tree).table(options.rules)), end='\n\n')
+    for table in (rules.Coverage(tree).table(options.rules),
+                  faults.Catalogue(tree).table(options.faults)):
+        print('\n'.join(table), end='\n\n')
     for path, line, message in findings:
         print(f'{path}:{line}: {message}' if line else f'{path}: {message}')
     print(f'tidy: {len(findings)} findings in {len(tree.files)} files')

@@ -12,6 +12,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 import cpp      # noqa: E402
+import faults   # noqa: E402
 import rules    # noqa: E402
 import tidy     # noqa: E402
 
@@ -225,6 +226,60 @@ class Rules(TreeTest):
         self.assertEqual(1, rules.AREAS[0].first)
         self.assertEqual(745, rules.AREAS[-1].last)
         self.assertTrue(all(area.first <= area.last for area in rules.AREAS))
+
+
+class Faults(TreeTest):
+    CATALOGUE = ('## Ring\n\n| 1 | short | tests | |\n| 2 | zero copy | deferred | none |\n'
+                 '## Peers\n| 3 | TLS | waived | no |\n| 4 | reset | tests | a note |\n')
+    TESTED = '// fault 1\n// faults 4: both sorts\n'
+    TABLE = """faults  covered  waived  deferred  open   section
+     2        1       0         1     0   Ring
+    1 short
+        test/a_test.cpp:1, 3
+    2 zero copy (deferred: none)
+     2        0       1         0     1   Peers
+    3 TLS (waived: no)
+    4 reset (open: a note)
+     4        1       1         1     1   all"""
+
+    def check(self, test, catalogue=CATALOGUE, path='test/net/a_test.cpp'):
+        return self.found(faults.check, {path: test, 'docs/faults.md': catalogue})
+
+    def test_fault_without_test_is_found(self):
+        self.assertEqual([], self.check(self.TESTED))
+        self.assertEqual([], self.check('// rules 7-9, fault 1\n/* faults 4 */'))
+        self.assertEqual([('docs/faults.md', 7)], self.check('// fault 1'))
+
+    def test_unknown_number_is_found_at_the_test(self):
+        self.assertEqual([('test/net/a_test.cpp', 3)], self.check(self.TESTED + '// faults 1, 5'))
+
+    def test_tested_but_deferred_or_waived_is_found(self):
+        self.assertEqual([('docs/faults.md', 4), ('docs/faults.md', 6)],
+                         self.check(self.TESTED + '// faults 2-3'))
+
+    def test_wrong_rows_are_found(self):
+        for row in ('| 5 | x | open | why |', '| 5 | x | deferred | |', '| 1 | x | tests | |'):
+            self.assertEqual([('docs/faults.md', 8)],
+                             self.check(self.TESTED, self.CATALOGUE + row), row)
+
+    def test_only_a_comment_that_begins_with_it_counts(self):
+        for text in ('// see fault 4', 'auto s = "// fault 4";', '// default 4', '// fault of 4'):
+            self.assertEqual([('docs/faults.md', 7)], self.check('// fault 1\n' + text), text)
+
+    def test_python_and_examples_count_too(self):
+        python = 'f("# fault 9")  # faults 1, 4: both\n'
+        self.assertEqual([], self.check(python, path='test/a.py'))
+        self.assertEqual([('test/a.py', 1)], self.check('# fault 9', '', 'test/a.py'))
+        self.assertEqual([], self.check(self.TESTED, path='examples/a/b_test.cpp'))
+        self.assertEqual(2, len(self.check(self.TESTED, path='runtime/src/a.cpp')))
+
+    def test_table_adds_up_and_lists_tests(self):
+        tree = self.tree({'test/a_test.cpp': '// fault 1\n\n// fault 1',
+                          'docs/faults.md': self.CATALOGUE})
+        self.assertEqual(self.TABLE, '\n'.join(faults.Catalogue(tree).table(with_faults=True)))
+
+    def test_a_tree_without_catalogue_has_no_table(self):
+        self.assertEqual([], list(faults.Catalogue(self.tree({'a.cpp': ''})).table()))
 
 
 class Budget(TreeTest):

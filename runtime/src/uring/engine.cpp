@@ -38,12 +38,18 @@ std::uint64_t tag(const op& request) noexcept {
 }
 constexpr std::uint64_t ignored_tag = 0;
 
+constexpr std::size_t usual_count = 256;
+
 class uring_engine final : public detail::engine {
   public:
     explicit uring_engine(const loop_options& options)
         : ring_(options), buffers_(ring_, options.ring_buffer_bytes, options.ring_buffer_count) {
         wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (wake_fd_ < 0) refuse(errno, "eventfd");
+        // Room for what a turn usually has, so that memory is asked for here and not in the midst.
+        for (auto* list : {&fast_sends_, &starved_, &rearming_, &under_cancel_})
+            list->reserve(usual_count);
+        for (auto* list : {&fast_done_, &made_here_}) list->reserve(usual_count);
     }
     ~uring_engine() override {
         wake_.in_flight = false;  // the poll behind it has no memory of ours and ends with the ring
@@ -77,7 +83,7 @@ class uring_engine final : public detail::engine {
                            MSG_NOSIGNAL | MSG_WAITALL | (fast ? MSG_DONTWAIT : 0));
         finish(entry, request);
         request.length = from.size();
-        if (fast && ring_.can().fast_send) {
+        if (fast && ring_.can().fast_send && detail::has_room(fast_sends_)) {
             entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
             request.engine_state = fast_send_pending;
             fast_sends_.push_back(&request);
@@ -86,15 +92,17 @@ class uring_engine final : public detail::engine {
     void send_pieces(op& request, int fd, std::span<const iovec> pieces) noexcept override {
         // The kernel reads the header and the list when the entry is submitted, which is before the
         // next poll returns.
-        auto& scratch = scratch_.emplace_back(std::make_unique<message>());
-        scratch->pieces.assign(pieces.begin(), pieces.end());
-        scratch->header.msg_iov = scratch->pieces.data();
-        scratch->header.msg_iovlen = scratch->pieces.size();
+        message* const scratch = next_message();
+        if (!scratch) return made_here_.push_back(failed(request, -ENOMEM));
+        const std::size_t count = std::min(pieces.size(), message::most_pieces);
+        std::copy_n(pieces.begin(), count, scratch->pieces);
+        scratch->header.msg_iov = scratch->pieces;
+        scratch->header.msg_iovlen = count;
         io_uring_sqe* entry = prepare(request);
         io_uring_prep_sendmsg(entry, fd, &scratch->header, MSG_NOSIGNAL | MSG_WAITALL);
         finish(entry, request);
         request.length = 0;
-        for (const iovec& piece : pieces) request.length += piece.iov_len;
+        for (const iovec& piece : pieces.first(count)) request.length += piece.iov_len;
     }
     void accept(op& request, int fd) noexcept override {
         io_uring_sqe* entry = prepare(request);
@@ -131,14 +139,13 @@ class uring_engine final : public detail::engine {
         }
         if (request.engine_state & cancel_sent) return;
         request.engine_state |= cancel_sent;
-        under_cancel_.push_back(&request);
+        if (detail::has_room(under_cancel_)) under_cancel_.push_back(&request);
         send_cancel(tag(request), 0);
     }
     void cancel_all() noexcept override {
         send_cancel(0, abi::cancel_any | abi::cancel_all);
-        for (op* waiting : std::exchange(starved_, {})) {
-            made_here_.push_back(cancelled(*waiting));
-        }
+        for (op* waiting : starved_) made_here_.push_back(cancelled(*waiting));
+        starved_.clear();
     }
 
     // ---- the kernel
@@ -159,7 +166,7 @@ class uring_engine final : public detail::engine {
             reap(out);
         }
         if (ring_.pending() == 0) {  // all was taken
-            scratch_.clear();
+            messages_used_ = 0;
             complete_fast_sends(out, before);
         }
         out.insert(out.end(), made_here_.begin(), made_here_.end());
@@ -167,7 +174,7 @@ class uring_engine final : public detail::engine {
     }
     void submit() noexcept override {
         if (ring_.pending()) ring_.enter(clock::time_point::min());
-        if (ring_.pending() == 0) scratch_.clear();
+        if (ring_.pending() == 0) messages_used_ = 0;
     }
     void release(const completion& done) noexcept override {
         buffers_.give_back(done.lease, done.data, static_cast<std::size_t>(done.res));
@@ -199,15 +206,26 @@ class uring_engine final : public detail::engine {
     std::string report() const override { return ring_.report(); }
 
   private:
-    static completion cancelled(op& request) noexcept {
+    static completion failed(op& request, std::int32_t res) noexcept {
         request.engine_state = detail::completion_queued;
-        return {&request, nullptr, -ECANCELED, 0, 0, request.generation};
+        return {&request, nullptr, res, 0, 0, request.generation};
     }
+    static completion cancelled(op& request) noexcept { return failed(request, -ECANCELED); }
 
+    /// What the kernel reads when a vectored send is submitted. More pieces than fit go with the
+    /// next send.
     struct message {
+        static constexpr std::size_t most_pieces = 64;
         msghdr header{};
-        std::vector<iovec> pieces;
+        iovec pieces[most_pieces];
     };
+    /// Messages are used again once everything was submitted. Null when there is no memory.
+    message* next_message() noexcept try {
+        if (messages_used_ == messages_.size()) messages_.push_back(std::make_unique<message>());
+        return messages_[messages_used_++].get();
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
 
     io_uring_sqe* prepare(op& request) noexcept {
         detail::released(&request);
@@ -236,7 +254,9 @@ class uring_engine final : public detail::engine {
     /// let some of them miss an end of stream that came together with the data (seen on 6.18 with
     /// AF_UNIX).
     void rearm_starved() noexcept {
-        for (op* waiting : std::exchange(starved_, {})) arm_ring_receive(*waiting);
+        rearming_.swap(starved_);  // both keep their memory
+        for (op* waiting : rearming_) arm_ring_receive(*waiting);
+        rearming_.clear();
     }
     void send_cancel(std::uint64_t target, unsigned flags) noexcept {
         io_uring_sqe* entry = ring_.get_sqe();
@@ -350,11 +370,12 @@ class uring_engine final : public detail::engine {
     std::vector<op*> fast_sends_;        // submitted, outcome not known yet
     std::vector<completion> fast_done_;  // those that succeeded, while a batch is put together
     std::vector<op*> starved_;           // receives without a buffer
+    std::vector<op*> rearming_;          // those of them that start again
     std::vector<op*> under_cancel_;      // asked to end, not back yet
     bool cancel_failed_ = false;         // a cancel found nothing since they were asked
     std::vector<completion> made_here_;  // completions that need no kernel
-    std::vector<std::unique_ptr<message>>
-        scratch_;  // headers of vectored sends, until they are submitted
+    std::vector<std::unique_ptr<message>> messages_;  // for vectored sends
+    std::size_t messages_used_ = 0;                   // since the last time all was submitted
     int wake_fd_ = -1;
     op wake_{nullptr};
     std::uint64_t exhausted_ = 0;

@@ -1,6 +1,7 @@
 // Runs a test under many seeds, and makes the first that fails small.
 #include <ouro/testing/explore.hpp>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -51,6 +52,10 @@ class explorer {
     exploration_report run() {
         if (const auto wanted = requested()) {
             wanted->only ? try_plan(wanted->seed, *wanted->only) : try_seed(wanted->seed);
+            if (wanted->only && !wanted->only->empty() && !report_.failed && !any_struck()) {
+                std::fputs("explore: no fault of OURO_SEED struck: the run is another one now\n",
+                           stderr);
+            }
             return std::move(report_);
         }
         for (std::uint64_t i = 0; i < how_.seed_count && !report_.failed; ++i) {
@@ -60,6 +65,10 @@ class explorer {
     }
 
   private:
+    bool any_struck() const {
+        return std::any_of(report_.faults.begin(), report_.faults.end(),
+                           [](std::uint64_t times) { return times != 0; });
+    }
     verdict run_once(std::uint64_t seed, std::optional<fault_plan> only) const {
         simulation_options options = how_.world(seed);
         options.seed = seed;

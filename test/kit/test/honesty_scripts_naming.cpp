@@ -17,7 +17,7 @@ int bind_to(loop& home, int fd, const io::resolved& name) {
 
 BOOST_AUTO_TEST_SUITE(honesty_of_naming)
 
-// fault 78 has the rest: close-on-exec is for the real kernel only
+// Close-on-exec is for the real kernel only: fault 78.
 HONESTY(both_ends_agree_on_their_names) {
     const listening listener = listen_on_any(home, stream_kind::tcp);
     const int client = co_await connect_to(home, listener, stream_kind::tcp);

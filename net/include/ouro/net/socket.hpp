@@ -135,7 +135,7 @@ class [[nodiscard]] accept_op : public socket_awaitable<accept_op, socket> {
     explicit accept_op(socket_state& of) noexcept : socket_awaitable(of, accept_kind) {}
     ~accept_op();
     void submit(loop& home, op& request) noexcept { io::accept(home, request, begin(request)); }
-    socket value() noexcept;
+    socket value();
     std::string doing() const { return "accept"; }
 
   private:

@@ -56,7 +56,8 @@ struct std::is_error_code_enum<ouro::errc> : std::true_type {};
 namespace ouro {
 
 /// One failure. Cheap while there is none: 24 bytes and no allocation; context is kept on the heap
-/// and only when there is something to tell.
+/// and only when there is something to tell. Without memory an error keeps its code and loses the
+/// context: making one never throws.
 ///
 /// Tests false when nothing is wrong, so it doubles as asyncio's "error or None"
 /// (`connection_lost`).
@@ -65,23 +66,28 @@ class error {
     /// No error.
     error() noexcept = default;
     /// A failure with `code`, while `doing` was attempted ("connect 10.0.0.1:80").
-    explicit error(std::error_code code, std::string doing = {});
+    explicit error(std::error_code code, std::string doing = {}) noexcept;
     /// A failure of the library's own.
-    error(errc code, std::string doing = {});
+    error(errc code, std::string doing = {}) noexcept;
     /// A failure of the operating system, by its portable name.
-    error(std::errc code, std::string doing = {});
+    error(std::errc code, std::string doing = {}) noexcept;
+    /// The same with a fixed text, which cannot fail for want of memory.
+    error(std::error_code code, const char* doing) noexcept;
+    error(errc code, const char* doing) noexcept;
+    error(std::errc code, const char* doing) noexcept;
     /// A failure of the operating system, by its errno.
-    static error from_errno(int number, std::string doing = {});
+    static error from_errno(int number, std::string doing = {}) noexcept;
+    static error from_errno(int number, const char* doing) noexcept;
     /// A C++ exception as an error; a `std::system_error` keeps its code, others become
     /// `errc::callback_threw`.
-    static error from_exception(std::exception_ptr thrown, std::string doing = {});
+    static error from_exception(std::exception_ptr thrown, std::string doing = {}) noexcept;
     /// A cancellation with its cause.
-    static error cancelled(cancel_cause cause, std::string doing = {});
+    static error cancelled(cancel_cause cause, std::string doing = {}) noexcept;
     /// Several failures as one; the text lists each (rule 372).
-    static error several(std::vector<error> causes, std::string doing = {});
+    static error several(std::vector<error> causes, std::string doing = {}) noexcept;
 
-    error(const error& other);
-    error& operator=(const error& other);
+    error(const error& other) noexcept;
+    error& operator=(const error& other) noexcept;
     error(error&&) noexcept = default;
     error& operator=(error&&) noexcept = default;
     ~error() = default;
@@ -113,9 +119,10 @@ class error {
     std::string describe() const;
 
     /// Adds context to an error that has none yet.
-    error& while_doing(std::string doing);
+    error& while_doing(std::string doing) noexcept;
+    error& while_doing(const char* doing) noexcept;
     /// Attaches what `incomplete_read` and `limit_overrun` carry.
-    error& with_data(std::string partial, std::size_t count);
+    error& with_data(std::string partial, std::size_t count) noexcept;
     /// Notes a line the error passed through; long chains keep their first and last lines.
     void passed(const std::source_location& where) noexcept;
 
@@ -137,7 +144,7 @@ class error {
     struct free_details {
         void operator()(details* memory) const noexcept;
     };
-    details& more();
+    details* more() noexcept;
 
     // A code taken apart: making an empty std::error_code costs a call, and there is an empty error
     // at every await.

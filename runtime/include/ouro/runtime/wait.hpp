@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <concepts>
 #include <coroutine>
+#include <new>
 #include <source_location>
 #include <type_traits>
 #include <utility>
@@ -162,6 +163,16 @@ detail::caught_leaf<Leaf> as_result(Leaf&& leaf) noexcept {
 
 namespace detail {
 
+/// What `phrase` says, or nothing when there is no memory for words.
+template <class Phrase>
+std::string worded(Phrase&& phrase) noexcept {
+    try {
+        return phrase();
+    } catch (const std::bad_alloc&) {
+        return {};
+    }
+}
+
 /// An awaitable around one kernel operation. `Derived` has `void submit(loop&, op&)`, `Value
 /// value()` and, for the text of an error, `std::string doing() const`.
 template <class Derived, class Value>
@@ -215,7 +226,7 @@ void op_awaitable<Derived, Value>::finished(op& done) noexcept {
         if (cause != cancel_cause::none) defer_cancel(self, cause);
         return self.complete();
     }
-    std::string doing = static_cast<Derived&>(self).doing();
+    std::string doing = worded([&] { return static_cast<Derived&>(self).doing(); });
     // -EINTR is how some operations report that a cancel stopped them.
     if (done.res == -ECANCELED || (done.res == -EINTR && cause != cancel_cause::none)) {
         return self.fail(error::cancelled(cause, std::move(doing)));

@@ -262,17 +262,22 @@ void world::reset_both(const endpoint_ptr& from) {
     if (to) reset(to, ECONNRESET);
 }
 
+void world::drop_backlog(const endpoint_ptr& what) {
+    for (const endpoint_ptr& child : std::exchange(what->backlog, {})) {
+        child->listener.reset();
+        child->abandoned = true;
+        finish(child);
+    }
+}
+
 /// The last holder let go: what close(2) does.
 void world::finish(const endpoint_ptr& what) {
     what->closed = true;
+    const std::string path = what->local.path();  // abstract names go with their socket
+    if (what->bound && what->unix_domain() && path.starts_with('\0')) paths_.erase(path);
     if (what->at == state::listening) {
         what->at = state::ended;
-        for (const endpoint_ptr& child : std::exchange(what->backlog, {})) {
-            child->listener.reset();
-            child->abandoned = true;
-            finish(child);
-        }
-        return;
+        return drop_backlog(what);
     }
     if (!what->stream()) {
         const endpoint_ptr to = what->peer.lock();

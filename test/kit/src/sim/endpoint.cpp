@@ -21,8 +21,9 @@ void byte_queue::take(std::span<std::byte> into) noexcept {
 }
 
 bool endpoint::readable() const noexcept {
-    return !inbox.empty() || !datagrams.empty() || error || ended_by_peer || shut_read ||
-           at == state::ended || !backlog.empty();
+    if (!stream()) return !datagrams.empty() || shut_read;
+    return !inbox.empty() || error || ended_by_peer || shut_read || at == state::ended ||
+           !backlog.empty();
 }
 
 std::uint32_t endpoint::ready_events() const noexcept {

@@ -106,7 +106,7 @@ struct endpoint {
     bool pump_due = false;
     bool shut_write = false;
     bool linger_reset = false;
-    bool abandoned = false;  // nobody accepted it before its listener was closed
+    bool abandoned = false;       // nobody accepted it before its listener was closed
     std::size_t outstanding = 0;  // sent, and not yet read by the peer as far as we know
     std::size_t unreported = 0;   // read here, and the peer has not heard of it
     bool report_due = false;

@@ -237,7 +237,9 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     }
     int peer_name(int fd, io::resolved& into) noexcept override {
         return on(fd, [&](const endpoint_ptr& at) {
-            return at->at == state::connected ? give_name(at->remote, *at, into) : -ENOTCONN;
+            const bool known =
+                at->at == state::connected || (at->unix_domain() && at->at == state::ended);
+            return known ? give_name(at->remote, *at, into) : -ENOTCONN;
         });
     }
     void close(int fd) noexcept override {

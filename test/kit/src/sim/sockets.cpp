@@ -117,7 +117,7 @@ void world::join(const endpoint_ptr& one, const endpoint_ptr& other) {
 
 // ---- names of sockets
 
-bool world::bind_conflict(const endpoint& what, const address& where) const {
+bool world::bind_conflict(const endpoint& what, const address& where, bool to_listen) const {
     const auto reuses = [](const endpoint& each, int name) {
         return std::any_of(each.options.begin(), each.options.end(), [&](const auto& option) {
             return option.level == SOL_SOCKET && option.name == name &&
@@ -134,6 +134,7 @@ bool world::bind_conflict(const endpoint& what, const address& where) const {
         if (reuses(what, SO_REUSEPORT) && reuses(*other, SO_REUSEPORT)) continue;
         const bool both_reuse = reuses(what, SO_REUSEADDR) && reuses(*other, SO_REUSEADDR);
         if (both_reuse && (other->at != state::listening || !what.stream())) continue;
+        if (to_listen && other->at != state::listening) continue;
         return true;
     }
     return false;
@@ -194,6 +195,9 @@ int world::listen(endpoint& what, int backlog) {
         if (const int failed = choose_port(what)) return failed;
         what.bound = true;
     }
+    if (what.at == state::fresh && !what.unix_domain() && bind_conflict(what, what.local, true)) {
+        return -EADDRINUSE;
+    }
     what.at = state::listening;
     what.backlog_limit = std::max(backlog, 0);
     return 0;
@@ -204,7 +208,7 @@ endpoint_ptr world::find_listener(const address& where) {
     for (const auto& each : sockets_) {
         endpoint_ptr socket = each.lock();
         if (!socket || socket->at != state::listening || socket->closed) continue;
-        if (socket->family != where.family()) continue;
+        if (socket->family != where.family() || socket->shut_read) continue;
         if (socket->unix_domain()) {
             if (socket->local.path() == where.path()) return socket;
             continue;
@@ -358,8 +362,9 @@ std::int64_t world::send(const endpoint_ptr& what, std::span<const std::byte> fr
 }
 
 int world::accept(const endpoint_ptr& what) {
+    if (!what->stream()) return -EOPNOTSUPP;
     if (what->at != state::listening) return -EINVAL;
-    if (what->backlog.empty()) return -EAGAIN;
+    if (what->backlog.empty()) return what->shut_read ? -EINVAL : -EAGAIN;
     constexpr int failures[] = {ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPROTO, EPERM};
     if (auto which = luck.strikes(fault_kind::accept_fails, 0, std::size(failures) - 1)) {
         const auto index = static_cast<std::size_t>(*which) % std::size(failures);
@@ -380,6 +385,8 @@ int world::accept(const endpoint_ptr& what) {
 }
 
 int world::shutdown(const endpoint_ptr& what, int how) {
+    if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) return -EINVAL;
+    if (what->at == state::listening) return stop_listening(what, how);
     const bool connected = what->at == state::connected;
     if (!connected && !what->unix_domain()) return -ENOTCONN;
     if (how == SHUT_RD || how == SHUT_RDWR) {
@@ -389,6 +396,17 @@ int world::shutdown(const endpoint_ptr& what, int how) {
     if ((how == SHUT_WR || how == SHUT_RDWR) && !what->shut_write) {
         what->shut_write = true;
         say_end(what);
+    }
+    changed(what);
+    return 0;
+}
+
+int world::stop_listening(const endpoint_ptr& what, int how) {
+    if (how == SHUT_WR) return 0;
+    what->shut_read = true;
+    if (!what->unix_domain()) {
+        what->at = state::fresh;
+        drop_backlog(what);
     }
     changed(what);
     return 0;

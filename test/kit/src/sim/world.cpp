@@ -139,15 +139,16 @@ int world::look_up(io::resolve_op& request) const {
         const bool passive = request.flags & AI_PASSIVE;
         hosts = passive ? std::vector<std::string>{"0.0.0.0", "::"}
                         : std::vector<std::string>{"::1", "127.0.0.1"};
-    } else if (known != names_.end()) {
+    } else if (known != names_.end() && !(request.flags & AI_NUMERICHOST)) {
         hosts = known->second;
     } else if (address::from_ip(request.host, 0)) {
         hosts = {request.host};
     }
     unsigned port = 0;
     const std::string& service = request.service;
-    if (std::from_chars(service.data(), service.data() + service.size(), port).ec != std::errc() ||
-        port > 65535) {
+    if (!service.empty() &&
+        (std::from_chars(service.data(), service.data() + service.size(), port).ec != std::errc() ||
+         port > 65535)) {
         return EAI_SERVICE;
     }
     for (const std::string& host : hosts) {

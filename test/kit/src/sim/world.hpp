@@ -61,6 +61,8 @@ class world {
     // ---- what a process can do with a socket at once
     int bind(endpoint& what, const sockaddr* where, socklen_t length);
     int listen(endpoint& what, int backlog);
+    int stop_listening(const endpoint_ptr& what, int how);
+    void drop_backlog(const endpoint_ptr& what);
     int shutdown(const endpoint_ptr& what, int how);
     int get_option(endpoint& what, int level, int name, int& value);
     int set_option(endpoint& what, int level, int name, std::span<const std::byte> value);
@@ -98,7 +100,7 @@ class world {
     std::uint64_t bad_closes = 0;  // of descriptors that were not open
     bool stuck = false;
     bool spinning = false;
-    bool reports_allowed = false;
+    std::vector<std::string> violations;  // what the body says is wrong
     ouro::function<bool(const failure_report&)> expected_reports{};
 
   private:
@@ -120,7 +122,7 @@ class world {
     void changed(const endpoint_ptr& at) {
         if (engine) engine->changed(*at);
     }
-    bool bind_conflict(const endpoint& what, const address& where) const;
+    bool bind_conflict(const endpoint& what, const address& where, bool to_listen = false) const;
     int choose_port(endpoint& what);
     void choose_local(endpoint& what, const address& peer);
     endpoint_ptr find_listener(const address& where);

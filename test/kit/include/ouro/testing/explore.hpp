@@ -52,9 +52,12 @@ struct exploration_report {
 };
 
 /// Runs `body` in one simulation after the other until one fails. `OURO_SEED='7'` or
-/// `OURO_SEED='7 reset@3,loss@1'` in the environment runs only that.
+/// `OURO_SEED='7 reset@3,loss@1'` in the environment runs only that, in every `explore` of the
+/// program.
 ///
 /// Result  `failed` is empty when every seed passed.
+/// Errors  throws `std::invalid_argument` when OURO_SEED cannot be read; says on stderr when none
+///         of its faults struck, as happens after the program has changed.
 /// Cost    a run of a small service takes about a millisecond.
 exploration_report explore(const exploration& how, const std::function<task<>()>& body);
 

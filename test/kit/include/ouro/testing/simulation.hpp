@@ -88,10 +88,13 @@ class simulation {
     simulation(const simulation&) = delete;
     simulation& operator=(const simulation&) = delete;
 
-    /// Runs `body` as the main task of a new loop in this simulation, lets what is left end, closes
-    /// the loop and checks that nothing is left: operations, tasks, timers, descriptors,
-    /// transports, buffers, frames. Reports to the exception handler are violations too, unless
-    /// `allow_reports` was called or `expect_reports` knows them.
+    /// Runs `body` as the main task of a new loop in this simulation, then heals the world, lets
+    /// what is left end, closes the loop and checks that nothing is left: operations, tasks,
+    /// timers, descriptors, transports, buffers, frames. Failures reported to the exception
+    /// handler are violations too, unless `expect_reports` knows them.
+    ///
+    /// Lifetime  tasks and servers outlive the body that started them, above all when it fails: it
+    ///           closes its servers, and what tasks share is not one of its locals.
     verdict run(function<task<>()> body);
     /// `base`, for a loop in this simulation. One loop at a time.
     loop_options options(loop_options base = {});
@@ -111,12 +114,14 @@ class simulation {
     void heal();
     /// Lets `name` resolve to `addresses`, or fail when there is none. "localhost" is known.
     void set_name(std::string name, std::vector<std::string> addresses);
-    /// Closes every connection of `host` with a reset, as when its machine restarts.
+    /// Ends every connection of `host` with a reset, as when its machine restarts. Its listeners
+    /// and tasks stay: they are the program's.
     void crash(std::string_view host);
-    /// Reports to the exception handler are no violations.
-    void allow_reports() noexcept;
-    /// Reports of which `expected` is true are no violations.
+    /// Reports to the exception handler of which `expected` is true are no violations. Warnings
+    /// never are.
     void expect_reports(function<bool(const failure_report&)> expected);
+    /// Says that something is wrong: the run goes on, and fails.
+    void violate(std::string what);
 
     /// Virtual time since the beginning.
     std::chrono::microseconds elapsed() const noexcept;
