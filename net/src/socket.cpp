@@ -67,8 +67,26 @@ task<std::vector<std::byte>> socket::recv(std::size_t most) {
     co_return data;
 }
 
+namespace {
+
+struct let_go {
+    void operator()(detail::socket_state* state) const noexcept { state->drop(); }
+};
+using socket_hold = std::unique_ptr<detail::socket_state, let_go>;
+
+/// Holds the state, because the socket may be closed or gone by the time a part has been sent.
+task<> send_rest(socket_hold on, bytes from) {
+    while (!from.empty()) {
+        if (on->closed) co_await result<>(error::cancelled(cancel_cause::none, "send"));
+        from = from.subspan(co_await detail::send_op(*on, from));
+    }
+}
+
+}  // namespace
+
 task<> socket::send_all(bytes from) {
-    while (!from.empty()) from = from.subspan(co_await send(from));
+    ++live().references;
+    return send_rest(socket_hold(state_), from);
 }
 
 result<> socket::bind(const address& where) {
@@ -105,6 +123,7 @@ result<address> socket::peer_address() const {
 
 void socket::close() noexcept {
     if (detail::socket_state* state = std::exchange(state_, nullptr)) {
+        state->closed = true;
         state->cancel_uses();
         state->drop();
     }

@@ -15,6 +15,7 @@ run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR} -B ${WORK_DIR}/cmake -G Ninja
     -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_BUILD_TYPE=${BUILD_TYPE} -DCMAKE_PREFIX_PATH=${prefix})
 run(${CMAKE_COMMAND} --build ${WORK_DIR}/cmake)
 run(${WORK_DIR}/cmake/consumer)
+run(${WORK_DIR}/cmake/consumer_test)
 
 file(GLOB_RECURSE pc_file ${prefix}/ouro.pc)
 cmake_path(GET pc_file PARENT_PATH pc_dir)

@@ -56,6 +56,7 @@ struct socket_state {
     int fd;
     list<use> uses;           // operations under way
     unsigned references = 1;  // the socket and the operations
+    bool closed = false;      // the socket has let go of it
 
     void begin(use& with, op& request) noexcept {
         with.under_way = &request;
