@@ -61,7 +61,7 @@ void scheduled_call::call() noexcept {
         try {
             what();
         } catch (...) {
-            home->report({.message = "a callback threw",
+            home->report({.message = worded([] { return "a callback threw"; }),
                           .error = error::from_exception(std::current_exception()),
                           .subject = is_timer ? "timer" : "call_soon",
                           .created = created});
@@ -449,9 +449,10 @@ void loop::call_exception_handler(const failure_report& report) noexcept {
     try {
         state_->handler(*this, report);
     } catch (...) {
-        default_exception_handler({.message = "the exception handler threw",
-                                   .error = error::from_exception(std::current_exception()),
-                                   .subject = "exception handler"});
+        default_exception_handler(
+            {.message = detail::worded([] { return "the exception handler threw"; }),
+             .error = error::from_exception(std::current_exception()),
+             .subject = "exception handler"});
         default_exception_handler(report);
     }
 }

@@ -33,7 +33,8 @@ void loop_state::close() noexcept {
         destroy_tasks();
     } else {
         // The kernel may still write to memory of ours: losing it is safe, freeing it is not.
-        report({.message = "operations did not end within 5 s; their memory is given up",
+        report({.message = worded(
+                    [] { return "operations did not end within 5 s; their memory is given up"; }),
                 .error = {},
                 .subject = "loop close"});
     }
@@ -52,9 +53,10 @@ void loop_state::close_elsewhere() noexcept {
     if (idle) {
         destroy_tasks();
     } else {
-        report({.message =
-                    "the loop is closed by a thread that did not run it while operations are "
-                    "in flight; their memory is given up",
+        report({.message = worded([] {
+                    return "the loop is closed by a thread that did not run it while operations "
+                           "are in flight; their memory is given up";
+                }),
                 .error = {},
                 .subject = "loop close"});
     }
@@ -146,7 +148,9 @@ void loop_state::drop_deferred() noexcept {
 void loop_state::destroy_tasks() noexcept {
     while (task_core* left = tasks.front()) {
         report({.level = severity::warning,
-                .message = "the loop closed while a task was still waiting; it was destroyed",
+                .message = worded([] {
+                    return "the loop closed while a task was still waiting; it was destroyed";
+                }),
                 .error = {},
                 .subject = left->name(),
                 .created = {}});
@@ -162,7 +166,7 @@ void loop_state::report_unseen_failures() noexcept {
     }
 }
 
-void loop_state::report_leaks() noexcept {
+void loop_state::report_leaks() noexcept try {
     const loop_counters left = self.counters();
     std::string what;
     const auto name = [&](std::size_t count, const char* noun) {
@@ -179,6 +183,8 @@ void loop_state::report_leaks() noexcept {
             .message = "the loop closed with " + what + " left",
             .error = {},
             .subject = "loop close"});
+} catch (const std::bad_alloc&) {
+    // No memory for the report.
 }
 
 }  // namespace ouro::detail

@@ -157,7 +157,7 @@ void stream_core::fail_read(read_wait_base& read, error why) noexcept {
 }
 
 /// What a read would meet now. Changes nothing but what the read knows.
-stream_core::verdict stream_core::look(read_wait_base& read, error& why) {
+stream_core::verdict stream_core::look(read_wait_base& read, error& why) noexcept {
     if (failure_) {
         why = failure_;
         return verdict::fails;
@@ -171,9 +171,11 @@ stream_core::verdict stream_core::look(read_wait_base& read, error& why) {
     case read_request::kind::exactly:
         if (buffer_.size() >= request.count) return verdict::ready;
         if (!eof_) return verdict::waits;
-        why =
-            error(errc::incomplete_read, "read exactly " + std::to_string(request.count) + " bytes")
-                .with_data(std::string(as_text(buffer_.unread())), request.count);
+        why = error(errc::incomplete_read, worded([&] {
+                        return "read exactly " + std::to_string(request.count) + " bytes";
+                    }));
+        why.with_data(worded([&] { return std::string(as_text(buffer_.unread())); }),
+                      request.count);
         return verdict::fails;
     case read_request::kind::until:
         return look_until(read, why);
@@ -235,8 +237,10 @@ bool stream_core::find(const read_request& request, std::size_t from, match& fou
 stream_core::verdict stream_core::overrun(const read_wait_base& read, std::size_t count,
                                           error& why) {
     if (read.request_.line) {
-        why = error(errc::value_error,
-                    "read a line (longer than the limit of " + std::to_string(limit_) + " bytes)");
+        why = error(errc::value_error, worded([&] {
+                        return "read a line (longer than the limit of " + std::to_string(limit_) +
+                               " bytes)";
+                    }));
     } else {
         why = error(errc::limit_overrun, "read until a separator").with_data({}, count);
     }

@@ -41,7 +41,7 @@ class stream_core final : public buffered_protocol,
     void reader_gone() noexcept;
     /// What a read would meet now: satisfied, to wait, or failed (with `why`).
     enum class verdict : unsigned char { ready, waits, fails };
-    verdict look(read_wait_base& read, error& why);
+    verdict look(read_wait_base& read, error& why) noexcept;
     bytes take(read_wait_base& read) noexcept;
     void wait(read_wait_base& read) noexcept;
     void stop_waiting(read_wait_base& read) noexcept;
