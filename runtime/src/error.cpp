@@ -160,6 +160,12 @@ error error::from_exception(std::exception_ptr thrown, std::string doing) noexce
     return made;
 }
 
+error error::from_exception(std::exception_ptr thrown, const char* doing) noexcept {
+    error made = from_exception(std::move(thrown), std::string());
+    made.while_doing(doing);
+    return made;
+}
+
 error error::cancelled(cancel_cause cause, std::string doing) noexcept {
     error made(errc::cancelled, std::move(doing));
     auto* const known = cause != cancel_cause::none ? made.more() : nullptr;

@@ -109,7 +109,7 @@ void loop_state::drop_scheduled() noexcept {
 
 void loop_state::cancel_tasks() noexcept {
     for (task_core* each = tasks.front(); each; each = tasks.after(*each)) {
-        each->cancel(cancel_cause::shutdown);
+        each->cancel_with_loop();
     }
 }
 

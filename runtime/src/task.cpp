@@ -249,6 +249,13 @@ bool task_core::cancel(cancel_cause cause) noexcept {
     return true;
 }
 
+void task_core::cancel_with_loop() noexcept {
+    const task_core* const waited_for = joined();
+    if (!waited_for || waited_for->home_ != home_) return void(cancel(cancel_cause::shutdown));
+    ++cancel_requests_;
+    cause_ = cancel_cause::shutdown;
+}
+
 /// The task this one waits for, or null when it waits for something else.
 task_core* task_core::joined() const noexcept {
     const bool joins = leaf && &leaf->kind() == &join_kind;

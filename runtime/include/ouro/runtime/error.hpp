@@ -81,6 +81,7 @@ class error {
     /// A C++ exception as an error; a `std::system_error` keeps its code, others become
     /// `errc::callback_threw`.
     static error from_exception(std::exception_ptr thrown, std::string doing = {}) noexcept;
+    static error from_exception(std::exception_ptr thrown, const char* doing) noexcept;
     /// A cancellation with its cause.
     static error cancelled(cancel_cause cause, std::string doing = {}) noexcept;
     /// Several failures as one; the text lists each (rule 372).

@@ -36,6 +36,9 @@ class task_core : public task_runner, public list_link {
     /// True when it ended with the cancellation error.
     bool cancelled() const noexcept;
     bool cancel(cancel_cause cause) noexcept;
+    /// `cancel` for a loop that cancels all its tasks: one that waits for another one of them ends
+    /// when that one does.
+    void cancel_with_loop() noexcept;
     unsigned cancelling() const noexcept { return cancel_requests_; }
     unsigned uncancel() noexcept;
     std::string name() const;
