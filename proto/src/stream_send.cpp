@@ -100,7 +100,7 @@ bool stream_transport::drop_write() noexcept {
             {.level = severity::warning,
              .message = worded([] { return "write on a closed transport was dropped"; }),
              .error = why_lost_,
-             .subject = describe(),
+             .subject = worded([this] { return describe(); }),
              .created = {}});
     }
     return true;

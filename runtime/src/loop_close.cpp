@@ -152,7 +152,7 @@ void loop_state::destroy_tasks() noexcept {
                     return "the loop closed while a task was still waiting; it was destroyed";
                 }),
                 .error = {},
-                .subject = left->name(),
+                .subject = worded([left] { return left->name(); }),
                 .created = {}});
         left->destroy_frames();
         ready = {};  // it may have woken one that is destroyed next

@@ -77,11 +77,10 @@ OURO_ASYNC_TEST(a_receive_gives_nothing_at_the_end_again_and_again) {
 OURO_ASYNC_TEST(send_all_sends_everything_to_a_slow_reader) {
     auto [client, server] = co_await socket::pair(loop::current());
     const std::string sent = pattern(5'000'000);
-    const auto send = [](socket& to, const std::string& text) -> task<> {
+    const auto send = [](socket to, std::string text) -> task<> {
         co_await to.send_all(as_bytes(text));
-        to.close();
     };
-    auto sending = spawn(send(client, sent));
+    auto sending = spawn(send(std::move(client), sent));
     co_await settle(20);
     BOOST_TEST(!sending.done());
     BOOST_CHECK(co_await receive_all(server) == sent);
@@ -106,17 +105,22 @@ OURO_ASYNC_TEST(sending_nothing_ends_at_once) {
 }
 
 OURO_ASYNC_TEST(both_directions_work_at_the_same_time) {
-    auto [left, right] = co_await socket::pair(loop::current());
+    auto ends = co_await socket::pair(loop::current());
+    const auto left = std::make_shared<socket>(std::move(ends.first));
+    const auto right = std::make_shared<socket>(std::move(ends.second));
     const std::string there = pattern(1'000'000, 1);
     const std::string back = pattern(1'000'000, 2);
-    const auto send = [](socket& to, const std::string& text) -> task<> {
-        co_await to.send_all(as_bytes(text));
-        co_await to.shutdown_write();
+    const auto send = [](std::shared_ptr<socket> to, std::string text) -> task<> {
+        co_await to->send_all(as_bytes(text));
+        co_await to->shutdown_write();
+    };
+    const auto receive = [](std::shared_ptr<socket> from) -> task<std::string> {
+        co_return co_await receive_all(*from);
     };
     auto first = spawn(send(left, there));
     auto second = spawn(send(right, back));
-    auto received = spawn(receive_all(left));
-    BOOST_CHECK(co_await receive_all(right) == there);
+    auto received = spawn(receive(left));
+    BOOST_CHECK(co_await receive_all(*right) == there);
     BOOST_CHECK(co_await received == back);
     co_await first;
     co_await second;
@@ -156,7 +160,7 @@ OURO_ASYNC_TEST(a_missing_and_a_stale_unix_socket_are_named) {
     BOOST_TEST((missing.error() == std::errc::no_such_file_or_directory));
     BOOST_TEST(contains(missing.error().message(), "unix:no/such/socket"));
 
-    char folder[] = "ouro-test-XXXXXX";
+    char folder[] = "/tmp/ouro-test-XXXXXX";
     BOOST_REQUIRE(::mkdtemp(folder));
     const std::string path = std::string(folder) + "/stale";
     {

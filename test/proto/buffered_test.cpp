@@ -49,7 +49,7 @@ OURO_ASYNC_TEST(the_hint_is_minus_one_or_a_size_and_binds_nobody) {
             return ++turn % 5 ? mut_bytes(small) : mut_bytes(large);
         };
         auto on = co_await connect_recorder(seen, how.over);
-        auto sending = spawn(send_text(on.peer, pattern(2000)));
+        auto sending = spawn(send_text(on.kept_peer, pattern(2000)));
         co_await eventually([&] { return on.seen->data.size() == 2000; });
         co_await sending;
         BOOST_CHECK(on.seen->data == pattern(2000));
@@ -158,6 +158,7 @@ OURO_ASYNC_TEST(a_buffer_updated_that_throws_ends_the_connection_with_that_error
         co_await eventually([&] { return on.seen->lost(); });
         BOOST_TEST(on.seen->chunks.size() == 1U);
         BOOST_CHECK(on.seen->why == errc::callback_threw);
+        BOOST_REQUIRE(on.seen->why.exception());
         BOOST_CHECK_THROW(std::rethrow_exception(on.seen->why.exception()), std::runtime_error);
         BOOST_TEST(take_reports().size() == 1U);
     }
@@ -172,7 +173,7 @@ OURO_ASYNC_TEST(buffers_of_any_size_receive_any_amount) {
             seen->memory.resize(room);
             auto on = co_await connect_recorder(seen, how.over);
             const std::string sent = pattern(std::min<std::size_t>(room * 500, 1'000'000));
-            auto sending = spawn(send_text(on.peer, sent));
+            auto sending = spawn(send_text(on.kept_peer, sent));
             co_await eventually([&] { return on.seen->data.size() == sent.size(); });
             co_await sending;
             BOOST_CHECK(on.seen->data == sent);

@@ -264,7 +264,7 @@ OURO_ASYNC_TEST(resume_writing_may_close_or_abort) {
             auto on = co_await connect_narrow(how);
             on.seen->on_resume = [&] { drop ? on.link->abort() : on.link->close(); };
             BOOST_CHECK(!on.link->write(flood()));
-            auto reading = spawn(read_to_end(on.peer));
+            auto reading = spawn(read_to_end(on.kept_peer));
             co_await eventually([&] { return on.seen->lost(); });
             BOOST_TEST(on.seen->story() == "made pause resume lost");
             BOOST_CHECK(!on.seen->why);

@@ -192,7 +192,7 @@ OURO_ASYNC_TEST(any_pauses_and_resumes_lose_nothing) {
             }
         };
         const std::string sent = pattern(400'000);
-        auto sending = spawn(send_text(on.peer, sent));
+        auto sending = spawn(send_text(on.kept_peer, sent));
         while (on.seen->data.size() < sent.size()) {
             paused = random() % 2 == 0;
             paused ? on.link->pause_reading() : on.link->resume_reading();
@@ -229,7 +229,7 @@ OURO_ASYNC_TEST(pausing_inside_data_received_holds_the_rest) {
         on.seen->memory.resize(100);
         on.seen->on_data = [&] { on.link->pause_reading(); };
         const std::string sent = pattern(150'000);
-        auto sending = spawn(send_text(on.peer, sent));
+        auto sending = spawn(send_text(on.kept_peer, sent));
         while (on.seen->data.size() < sent.size()) {
             const std::size_t before = on.seen->chunks.size();
             on.link->resume_reading();
@@ -255,7 +255,7 @@ OURO_ASYNC_TEST(what_is_held_back_is_bounded_and_delivered_in_bounded_chunks) {
         linked on(seen, made.transport, std::move(other));
         on.link->pause_reading();
         const std::string sent = pattern(16 * 1024 * 1024);
-        auto sending = spawn(send_text(on.peer, sent));
+        auto sending = spawn(send_text(on.kept_peer, sent));
         co_await settle(50);
         BOOST_TEST(seen->story() == "made");
         BOOST_TEST(!sending.done());  // the rest stays with the peer

@@ -17,7 +17,7 @@ OURO_ASYNC_TEST(bytes_arrive_in_order_in_chunks_that_are_never_empty) {
         BOOST_TEST_INFO_SCOPE(how);
         auto on = co_await connect_recorder(how);
         const std::string sent = pattern(1'000'000);
-        auto sending = spawn(send_text(on.peer, sent));
+        auto sending = spawn(send_text(on.kept_peer, sent));
         co_await eventually([&] { return on.seen->data.size() >= sent.size(); });
         co_await sending;
         BOOST_CHECK(on.seen->data == sent);
@@ -73,13 +73,13 @@ OURO_ASYNC_TEST(a_busy_connection_does_not_starve_a_quiet_one) {
         BOOST_TEST_INFO_SCOPE(how);
         auto busy = co_await connect_recorder(how);
         auto quiet = co_await connect_recorder(how);
-        bool enough = false;
+        const auto enough = std::make_shared<bool>(false);
         auto flood = spawn(
-            [](socket& to, bool& stop) -> task<> {
+            [](std::shared_ptr<socket> to, std::shared_ptr<bool> stop) -> task<> {
                 const std::string text = pattern(64 * 1024);
-                while (!stop) co_await to.send_all(as_bytes(text));
+                while (!*stop) co_await to->send_all(as_bytes(text));
             },
-            std::ref(busy.peer), std::ref(enough));
+            busy.kept_peer, enough);
         co_await eventually([&] { return busy.seen->data.size() > 1'000'000; });
         for (int i = 0; i < 20; ++i) {
             const std::size_t before = quiet.seen->data.size();
@@ -89,7 +89,7 @@ OURO_ASYNC_TEST(a_busy_connection_does_not_starve_a_quiet_one) {
             BOOST_TEST(busy.seen->data.size() - flooded < 16'000'000U);
         }
         BOOST_TEST(!flood.done());
-        enough = true;
+        *enough = true;
         co_await flood;
     }
 }

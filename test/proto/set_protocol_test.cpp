@@ -151,7 +151,7 @@ OURO_ASYNC_TEST(switching_again_and_again_loses_no_byte) {
             on.link->set_protocol(next->as_protocol());
         };
         replace();
-        auto sending = spawn(send_text(on.peer, sent));
+        auto sending = spawn(send_text(on.kept_peer, sent));
         while (received.size() < sent.size()) {
             if (random() % 2) replace();
             paused = random() % 3 == 0;

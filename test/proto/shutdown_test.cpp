@@ -169,7 +169,7 @@ BOOST_AUTO_TEST_CASE(an_exhausted_shared_ring_loses_nothing_and_ends_nothing) {
                 links.push_back(co_await connect_recorder(every_way[i % 4]));
                 all.push_back(links.back().seen);
             }
-            for (auto& each : links) sending.push_back(spawn(send_text(each.peer, sent)));
+            for (auto& each : links) sending.push_back(spawn(send_text(each.kept_peer, sent)));
             co_await eventually([&] {
                 return std::all_of(all.begin(), all.end(), [&](const auto& each) {
                     return each->data.size() == sent.size();

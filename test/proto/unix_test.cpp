@@ -19,17 +19,19 @@ class scratch_folder {
         char name[] = "/tmp/ouro-test-XXXXXX";
         BOOST_REQUIRE(::mkdtemp(name) != nullptr);
         path_ = name;
+        file_ = path_ + "/socket";
     }
     ~scratch_folder() {
-        ::unlink(file().c_str());
+        ::unlink(file_.c_str());
         ::rmdir(path_.c_str());
     }
     scratch_folder(const scratch_folder&) = delete;
     scratch_folder& operator=(const scratch_folder&) = delete;
-    std::string file() const { return path_ + "/socket"; }
+    const std::string& file() const { return file_; }
 
   private:
     std::string path_;
+    std::string file_;
 };
 
 auto silent_protocol() {

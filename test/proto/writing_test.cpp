@@ -22,12 +22,13 @@ concept writable = requires(transport& link, Argument argument) { link.write(arg
 std::uint64_t submissions() { return loop::current().statistics().submitted; }
 
 /// Reads `count` bytes in pieces of random sizes, now and then letting time pass.
-task<std::string> read_in_pieces(socket& from, std::size_t count, unsigned seed) {
+task<std::string> read_in_pieces(std::shared_ptr<socket> from, std::size_t count,
+                                 unsigned seed) {
     std::mt19937 random(seed);
     std::string text;
     while (text.size() < count) {
         const auto most = std::min<std::size_t>(1 + random() % 60'000, count - text.size());
-        text += co_await read_text(from, most);
+        text += co_await read_text(*from, most);
         if (random() % 4 == 0) co_await settle(static_cast<int>(random() % 4));
     }
     co_return text;
@@ -80,7 +81,7 @@ OURO_ASYNC_TEST(many_small_writes_arrive_complete_and_in_order_under_back_pressu
                 !on.link->write(std::string_view(all).substr(i * piece_bytes, piece_bytes)));
         }
         BOOST_TEST(on.seen->pauses == 1);
-        BOOST_CHECK(co_await read_in_pieces(on.peer, all.size(), 342) == all);
+        BOOST_CHECK(co_await read_in_pieces(on.kept_peer, all.size(), 342) == all);
         co_await eventually([&] { return on.seen->resumes == 1; });
     }
 }
@@ -93,7 +94,7 @@ OURO_ASYNC_TEST(any_mixture_of_writes_arrives_byte_for_byte) {
         BOOST_TEST_INFO_SCOPE(how);
         auto on = co_await connect_narrow(how);
         const std::string all = pattern(3'000'000);
-        auto reading = spawn(read_in_pieces(on.peer, all.size(), 730));
+        auto reading = spawn(read_in_pieces(on.kept_peer, all.size(), 730));
         for (std::size_t at = 0; at < all.size();) {
             const std::size_t most = random() % 5 ? 500 : 70'000;
             const auto part = std::string_view(all).substr(at, random() % most);
@@ -287,7 +288,7 @@ OURO_ASYNC_TEST(more_pieces_than_one_call_can_take_arrive_in_order) {
             BOOST_REQUIRE(!on.link->write(owned(all.substr(i * piece_bytes, piece_bytes))));
         }
         BOOST_TEST(on.link->get_write_buffer_size() > 0U);
-        BOOST_CHECK(co_await read_in_pieces(on.peer, all.size(), 336) == all);
+        BOOST_CHECK(co_await read_in_pieces(on.kept_peer, all.size(), 336) == all);
         co_await eventually([&] { return on.link->get_write_buffer_size() == 0; });
     }
 }

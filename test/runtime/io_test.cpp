@@ -198,7 +198,7 @@ OURO_ASYNC_TEST(a_starved_receive_that_is_cancelled_twice_ends_once) {
 OURO_ASYNC_TEST(send_takes_all_bytes_although_the_peer_reads_slowly) {
     loop& home = loop::current();
     descriptors fds(home);
-    const std::string sent = pattern(4'000'000);
+    static const std::string sent = pattern(4'000'000);
     noted_op send;
     io::send(home, send, fds.ours, as_bytes(sent), io::send_mode::all);
     std::string got;
@@ -215,7 +215,7 @@ OURO_ASYNC_TEST(send_takes_all_bytes_although_the_peer_reads_slowly) {
 OURO_ASYNC_TEST(a_cancelled_send_says_how_much_of_it_went_out) {
     loop& home = loop::current();
     descriptors fds(home);
-    const std::string sent = pattern(4'000'000);
+    static const std::string sent = pattern(4'000'000);
     noted_op send;
     io::send(home, send, fds.ours, as_bytes(sent), io::send_mode::all);
     co_await settle();
@@ -237,7 +237,7 @@ OURO_ASYNC_TEST(a_fast_send_completes_at_once_with_what_the_socket_takes) {
     BOOST_TEST(small.results == std::vector<std::int32_t>{5}, boost::test_tools::per_element());
     BOOST_TEST(co_await drained(fds.theirs) == "hello");
 
-    const std::string sent = pattern(4'000'000);
+    static const std::string sent = pattern(4'000'000);
     noted_op large;
     io::send(home, large, fds.ours, as_bytes(sent), io::send_mode::fast);
     co_await settle(20);
@@ -253,7 +253,7 @@ OURO_ASYNC_TEST(fast_sends_of_one_turn_leave_in_order_and_each_completes) {
     loop& home = loop::current();
     descriptors fds(home);
     std::vector<std::unique_ptr<noted_op>> sends;
-    const std::string sent = pattern(100);
+    static const std::string sent = pattern(100);
     for (std::size_t i = 0; i < sent.size(); ++i) {
         sends.push_back(std::make_unique<noted_op>());
         io::send(home, *sends[i], fds.ours, as_bytes(std::string_view(sent).substr(i, 1)),
@@ -285,7 +285,7 @@ OURO_ASYNC_TEST(a_send_to_a_peer_that_is_gone_is_an_error_and_not_a_signal) {
 OURO_ASYNC_TEST(pieces_are_sent_in_order_and_their_list_may_be_gone_before_the_end) {
     loop& home = loop::current();
     descriptors fds(home);
-    const std::string a = "aaa", b(70'000, 'b'), c = "c";
+    static const std::string a = "aaa", b(70'000, 'b'), c = "c";
     noted_op send;
     {
         std::vector<iovec> pieces;
@@ -304,7 +304,7 @@ OURO_ASYNC_TEST(pieces_are_sent_in_order_and_their_list_may_be_gone_before_the_e
     BOOST_TEST((got == a + b + c));
 }
 
-OURO_ASYNC_TEST(connect_and_accept_meet) {
+OURO_WHOLE_TEST(connect_and_accept_meet, "has bare descriptors that it closes itself") {
     loop& home = loop::current();
     listening listener(home);
     noted_op connect, accept;
@@ -340,7 +340,7 @@ OURO_KERNEL_TEST(descriptors_of_the_door_close_on_exec,
 }
 
 // fault 42
-OURO_ASYNC_TEST(a_refused_connect_says_so) {
+OURO_WHOLE_TEST(a_refused_connect_says_so, "has bare descriptors that it closes itself") {
     loop& home = loop::current();
     io::resolved name;
     {
@@ -354,7 +354,8 @@ OURO_ASYNC_TEST(a_refused_connect_says_so) {
     io::close(home, client);
 }
 
-OURO_ASYNC_TEST(accept_many_gives_one_completion_for_each_connection_until_it_is_cancelled) {
+OURO_WHOLE_TEST(accept_many_gives_one_completion_for_each_connection_until_it_is_cancelled,
+                "has bare descriptors that it closes itself") {
     loop& home = loop::current();
     listening listener(home);
     noted_op accept;
@@ -373,7 +374,8 @@ OURO_ASYNC_TEST(accept_many_gives_one_completion_for_each_connection_until_it_is
 }
 
 // fault 13
-OURO_ASYNC_TEST(a_cancelled_accept_keeps_the_connection_it_has_or_leaves_it_in_the_backlog) {
+OURO_WHOLE_TEST(a_cancelled_accept_keeps_the_connection_it_has_or_leaves_it_in_the_backlog,
+                "has bare descriptors that it closes itself") {
     loop& home = loop::current();
     listening listener(home);
     const int client = co_await listener.client();
@@ -443,7 +445,8 @@ OURO_ASYNC_TEST(poll_completes_with_the_events_that_hold) {
     BOOST_TEST(co_await poll.end() == POLLIN);
 }
 
-OURO_ASYNC_TEST(descriptors_are_counted_from_open_or_adopt_to_close_or_disown) {
+OURO_WHOLE_TEST(descriptors_are_counted_from_open_or_adopt_to_close_or_disown,
+                "has bare descriptors that it closes itself") {
     loop& home = loop::current();
     const std::size_t before = home.counters().descriptors;
     const int made = co_await io::socket(home, AF_UNIX, SOCK_STREAM, 0);
@@ -457,7 +460,8 @@ OURO_ASYNC_TEST(descriptors_are_counted_from_open_or_adopt_to_close_or_disown) {
                 std::errc::bad_file_descriptor));
 }
 
-OURO_ASYNC_TEST(synchronous_calls_give_their_errno_as_an_error) {
+OURO_WHOLE_TEST(synchronous_calls_give_their_errno_as_an_error,
+                "has bare descriptors that it closes itself") {
     loop& home = loop::current();
     const auto odd = io::socket(home, 12345, SOCK_STREAM, 0);
     BOOST_TEST((odd.error() == std::errc::address_family_not_supported));

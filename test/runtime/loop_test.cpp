@@ -44,6 +44,11 @@ task<> note_later(std::string& into, char what, int turns) {
     into += what;
 }
 
+/// Posts itself again and again while `on`.
+void spin(loop& home, const std::shared_ptr<bool>& on) {
+    if (*on) home.call_soon([&home, on] { spin(home, on); });
+}
+
 }  // namespace
 
 BOOST_FIXTURE_TEST_SUITE(loops, plain_loop)
@@ -408,21 +413,17 @@ BOOST_AUTO_TEST_CASE(an_empty_callback_is_refused) {
 // faults 27, 67
 OURO_ASYNC_TEST(a_callback_that_posts_itself_for_ever_leaves_room_for_io_and_timers) {
     loop& home = loop::current();
-    bool spinning = true;
-    function<void()> again = [&] {
-        if (spinning) home.call_soon([&] { again(); });
-    };
-    home.call_soon([&] { again(); });
+    const auto spinning = std::make_shared<bool>(true);
+    spin(home, spinning);
     descriptors fds(home);
-    std::array<std::byte, 8> room;
     for (int i = 0; i < 20; ++i) {
         noted_op receive;
-        io::recv(home, receive, fds.ours, room);
+        io::recv(home, receive, fds.ours, receive.room(8));
         fds.peer_sends("x");
         BOOST_TEST(co_await receive.end() == 1);
     }
     co_await sleep(std::chrono::milliseconds(1));
-    spinning = false;
+    *spinning = false;
     co_await settle();
 }
 

@@ -18,8 +18,8 @@ BOOST_AUTO_TEST_SUITE(ops)
 OURO_ASYNC_TEST(a_started_op_ends_once_and_is_in_flight_until_then) {
     loop& home = loop::current();
     descriptors fds(home);
-    std::array<std::byte, 8> room;
     noted_op receive;
+    const auto room = receive.room(8);
     BOOST_TEST(!receive.in_flight);
     io::recv(home, receive, fds.ours, room);
     BOOST_TEST(receive.in_flight);
@@ -38,8 +38,8 @@ OURO_ASYNC_TEST(nothing_completes_inside_the_call_that_starts_or_cancels) {
     loop& home = loop::current();
     descriptors fds(home);
     fds.peer_sends("ready");
-    std::array<std::byte, 8> room;
     noted_op receive, waiting;
+    const auto room = receive.room(8);
     io::recv(home, receive, fds.ours, room);
     BOOST_TEST(receive.terminals == 0);
     io::poll(home, waiting, fds.theirs, POLLIN);
@@ -53,8 +53,8 @@ OURO_ASYNC_TEST(nothing_completes_inside_the_call_that_starts_or_cancels) {
 OURO_ASYNC_TEST(a_cancelled_op_that_did_nothing_ends_with_ecanceled_and_loses_no_byte) {
     loop& home = loop::current();
     descriptors fds(home);
-    std::array<std::byte, 8> room;
     noted_op receive;
+    const auto room = receive.room(8);
     io::recv(home, receive, fds.ours, room);
     co_await settle();
     io::cancel(home, receive);
@@ -71,8 +71,8 @@ OURO_ASYNC_TEST(a_cancel_that_comes_after_the_data_leaves_the_data_to_the_op) {
     loop& home = loop::current();
     descriptors fds(home);
     fds.peer_sends("hello");
-    std::array<std::byte, 8> room;
     noted_op receive;
+    const auto room = receive.room(8);
     io::recv(home, receive, fds.ours, room);
     io::cancel(home, receive);  // in the same batch, behind it
     BOOST_TEST(co_await receive.end() == 5);
@@ -82,8 +82,8 @@ OURO_ASYNC_TEST(a_cancel_that_comes_after_the_data_leaves_the_data_to_the_op) {
 OURO_ASYNC_TEST(an_op_is_cancelled_before_it_was_handed_over) {
     loop& home = loop::current();
     descriptors fds(home);
-    std::array<std::byte, 8> room;
     noted_op receive;
+    const auto room = receive.room(8);
     io::recv(home, receive, fds.ours, room);
     io::cancel(home, receive);
     io::cancel(home, receive);
@@ -95,8 +95,8 @@ OURO_ASYNC_TEST(an_op_is_cancelled_before_it_was_handed_over) {
 OURO_ASYNC_TEST(a_cancel_of_an_op_that_has_ended_or_never_started_is_harmless) {
     loop& home = loop::current();
     descriptors fds(home);
-    std::array<std::byte, 8> room;
     noted_op receive;
+    const auto room = receive.room(8);
     io::cancel(home, receive);
     fds.peer_sends("1");
     io::recv(home, receive, fds.ours, room);
@@ -114,8 +114,8 @@ OURO_ASYNC_TEST(a_cancel_of_an_op_that_has_ended_or_never_started_is_harmless) {
 OURO_ASYNC_TEST(a_cancel_that_is_late_does_not_hit_the_next_use_of_the_same_op) {
     loop& home = loop::current();
     descriptors fds(home);
-    std::array<std::byte, 8> room;
     noted_op receive;
+    const auto room = receive.room(8);
     fds.peer_sends("1");
     bool restarted = false;
     receive.then = [&](noted_op& self) {
@@ -137,8 +137,8 @@ OURO_ASYNC_TEST(a_cancel_that_is_late_does_not_hit_the_next_use_of_the_same_op) 
 OURO_ASYNC_TEST(an_op_may_be_started_again_from_its_own_completion) {
     loop& home = loop::current();
     descriptors fds(home);
-    std::array<std::byte, 1> room;
     noted_op receive;
+    const auto room = receive.room(1);
     std::string all;
     receive.then = [&](noted_op& self) {
         if (self.res == 1) all += static_cast<char>(room[0]);
@@ -171,9 +171,8 @@ BOOST_AUTO_TEST_CASE(an_op_that_dies_in_flight_is_a_mistake_that_stops_the_progr
     const auto child = in_child([] {
         loop home(options_for(engine::uring));
         descriptors fds(home);
-        std::array<std::byte, 8> room;
-        noted_op receive;
-        io::recv(home, receive, fds.ours, room);
+        op in_flight([](op&) noexcept {});
+        io::poll(home, in_flight, fds.ours, POLLIN);
         return 0;
     });
     BOOST_TEST(child.signal == SIGABRT);

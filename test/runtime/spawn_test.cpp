@@ -112,6 +112,7 @@ OURO_ASYNC_TEST(an_rvalue_handle_moves_the_value_out) {
                                         co_await yield();
                                         co_return std::make_unique<int>(5);
                                     }).join());
+    BOOST_REQUIRE(later.has_value());
     BOOST_TEST(**later == 5);
 }
 

@@ -15,6 +15,11 @@ struct noted_timer : detail::timer_node {
         when = at;
         fire = [](timer_node& node) noexcept { ++static_cast<noted_timer&>(node).fired; };
     }
+    ~noted_timer() {  // a test may end early
+        if (queued()) (void)detail::remove_timer(loop::current(), *this);
+    }
+    noted_timer(const noted_timer&) = delete;
+    noted_timer& operator=(const noted_timer&) = delete;
     int fired = 0;
 };
 

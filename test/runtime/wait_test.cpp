@@ -70,7 +70,8 @@ std::array<std::byte, 64>& scrap() {
 
 BOOST_AUTO_TEST_SUITE(waits)
 
-OURO_ASYNC_TEST(wake_and_wake_failed_end_the_await_through_the_ready_queue) {
+OURO_WHOLE_TEST(wake_and_wake_failed_end_the_await_through_the_ready_queue,
+                "ends waits by hand that are there only if each step before was done") {
     manual_wait* open = nullptr;
     std::vector<result<int>> seen;
     auto waiting = spawn([&]() -> task<> {
@@ -98,7 +99,8 @@ OURO_ASYNC_TEST(wake_and_wake_failed_end_the_await_through_the_ready_queue) {
     BOOST_TEST((waiting.failure() == errc::no_address));
 }
 
-OURO_ASYNC_TEST(complete_and_fail_resume_there_and_then_in_the_run_phase) {
+OURO_WHOLE_TEST(complete_and_fail_resume_there_and_then_in_the_run_phase,
+                "ends waits by hand that are there only if each step before was done") {
     manual_wait* open = nullptr;
     std::vector<result<int>> seen;
     auto waiting = spawn([&]() -> task<> {
@@ -120,7 +122,8 @@ OURO_ASYNC_TEST(complete_and_fail_resume_there_and_then_in_the_run_phase) {
     BOOST_TEST((waiting.failure() == errc::unsupported));
 }
 
-OURO_ASYNC_TEST(complete_or_wake_resumes_at_once_only_between_the_steps_of_tasks) {
+OURO_WHOLE_TEST(complete_or_wake_resumes_at_once_only_between_the_steps_of_tasks,
+                "ends waits by hand that are there only if each step before was done") {
     manual_wait* open = nullptr;
     int steps = 0;
     auto waiting = spawn([&]() -> task<> {
@@ -154,7 +157,8 @@ OURO_ASYNC_TEST(a_wait_that_a_cancellation_is_due_at_starts_nothing) {
     *own = {};
 }
 
-OURO_ASYNC_TEST(a_foreign_coroutine_waits_too_and_sees_a_failure_as_an_exception) {
+OURO_WHOLE_TEST(a_foreign_coroutine_waits_too_and_sees_a_failure_as_an_exception,
+                "nobody takes down a foreign coroutine that was not run to its end") {
     manual_wait* open = nullptr;
     std::string order;
     auto body = [&]() -> foreign {
@@ -183,7 +187,8 @@ OURO_ASYNC_TEST(a_foreign_coroutine_waits_too_and_sees_a_failure_as_an_exception
     BOOST_TEST(order == "5ers");
 }
 
-OURO_ASYNC_TEST(a_foreign_coroutine_joins_a_task) {
+OURO_WHOLE_TEST(a_foreign_coroutine_joins_a_task,
+                "nobody takes down a foreign coroutine that was not run to its end") {
     int seen = 0;
     auto started = spawn([]() -> task<int> {
         co_await yield();

@@ -18,7 +18,7 @@ namespace {
 /// A stream on one end of a pair of connected sockets; the other end is raw.
 struct stream_and_peer {
     ouro::stream stream;
-    socket peer;
+    std::shared_ptr<socket> peer;  // what sends shares it
 };
 
 task<stream_and_peer> stream_pair(std::size_t limit_bytes = default_stream_limit_bytes) {
@@ -26,12 +26,12 @@ task<stream_and_peer> stream_pair(std::size_t limit_bytes = default_stream_limit
     auto [near, far] = co_await socket::pair(loop::current());
     auto opened =
         co_await open_connection(std::move(near), {.connect = {}, .limit_bytes = limit_bytes});
-    co_return stream_and_peer{std::move(opened), std::move(far)};
+    co_return stream_and_peer{std::move(opened), std::make_shared<socket>(std::move(far))};
 }
 
-task<> send_and_finish(socket& peer, std::string text) {
-    co_await peer.send_all(as_bytes(text));
-    co_await peer.shutdown_write();
+task<> send_and_finish(std::shared_ptr<socket> peer, std::string text) {
+    co_await peer->send_all(as_bytes(text));
+    co_await peer->shutdown_write();
 }
 
 }  // namespace
@@ -235,7 +235,7 @@ OURO_ASYNC_TEST(without_a_reader_what_arrives_is_discarded_and_writing_goes_on) 
     co_await sending;
     stream.writer.write("still here");
     std::array<std::byte, 20> room;
-    BOOST_TEST(as_text(bytes(room).first(co_await peer.recv_into(room))) == "still here");
+    BOOST_TEST(as_text(bytes(room).first(co_await peer->recv_into(room))) == "still here");
     BOOST_TEST(stream.writer.transport().is_reading());
 }
 

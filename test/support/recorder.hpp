@@ -197,10 +197,14 @@ inline auto factory_of(std::shared_ptr<recorder> seen) {
 struct linked {
     std::shared_ptr<recorder> seen;
     std::shared_ptr<transport> link;
-    socket peer;
+    std::shared_ptr<socket> kept_peer;  // for tasks, which may live longer than this
+    socket& peer;
 
     linked(std::shared_ptr<recorder> on, std::shared_ptr<transport> made, socket other)
-        : seen(std::move(on)), link(std::move(made)), peer(std::move(other)) {}
+        : seen(std::move(on)),
+          link(std::move(made)),
+          kept_peer(std::make_shared<socket>(std::move(other))),
+          peer(*kept_peer) {}
     linked(linked&&) = default;
     linked& operator=(linked&&) = delete;
     ~linked() {
@@ -256,8 +260,16 @@ inline task<std::string> read_text(socket& from, std::size_t count) {
 
 /// Reads to the end of the stream.
 inline task<std::string> read_to_end(socket& from) { return read_text(from, std::string::npos); }
+/// The same as a task of its own.
+inline task<std::string> read_to_end(std::shared_ptr<socket> from) {
+    co_return co_await read_to_end(*from);
+}
 
 /// Sends all of `text`.
 inline task<> send_text(socket& to, std::string text) { co_await to.send_all(as_bytes(text)); }
+/// The same as a task of its own.
+inline task<> send_text(std::shared_ptr<socket> to, std::string text) {
+    co_await to->send_all(as_bytes(text));
+}
 
 }  // namespace ouro::test
