@@ -22,8 +22,7 @@ concept writable = requires(transport& link, Argument argument) { link.write(arg
 std::uint64_t submissions() { return loop::current().statistics().submitted; }
 
 /// Reads `count` bytes in pieces of random sizes, now and then letting time pass.
-task<std::string> read_in_pieces(std::shared_ptr<socket> from, std::size_t count,
-                                 unsigned seed) {
+task<std::string> read_in_pieces(std::shared_ptr<socket> from, std::size_t count, unsigned seed) {
     std::mt19937 random(seed);
     std::string text;
     while (text.size() < count) {

@@ -71,7 +71,7 @@ OURO_ASYNC_TEST(streams_open_to_an_abstract_unix_address) {
 }
 
 OURO_ASYNC_TEST(streams_open_to_a_unix_path) {
-    char folder[] = "ouro-test-XXXXXX";
+    char folder[] = "/tmp/ouro-test-XXXXXX";
     BOOST_REQUIRE(::mkdtemp(folder));
     const std::string path = std::string(folder) + "/socket";
     const address where = co_await address::from_path(path);
