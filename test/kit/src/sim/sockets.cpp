@@ -311,7 +311,7 @@ std::int64_t world::receive(const endpoint_ptr& what, std::span<std::byte> into)
         const datagram first = std::move(what->datagrams.front());
         what->datagrams.pop_front();
         const std::size_t count = std::min(into.size(), first.bytes.size());
-        std::memcpy(into.data(), first.bytes.data(), count);
+        if (count) std::memcpy(into.data(), first.bytes.data(), count);
         if (const auto sender = what->peer.lock(); sender && what->unix_domain()) changed(sender);
         return static_cast<std::int64_t>(count);
     }
