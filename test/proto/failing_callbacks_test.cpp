@@ -255,10 +255,10 @@ OURO_ASYNC_TEST(dropping_every_reference_inside_a_callback_is_harmless) {
              {place::made, place::data, place::eof, place::pause, place::lost}) {
             BOOST_TEST_INFO_SCOPE(how << ", callback " << static_cast<int>(where));
             auto [own, other] = co_await socket_pair(how.over);
-            bool destroyed = false;
+            auto destroyed = std::make_shared<bool>(false);
             {
                 auto seen = make_recorder(how.receiver);
-                seen->destroyed = &destroyed;
+                seen->destroyed = destroyed;
                 recorder* const self = seen.get();
                 hook_at(*seen, where) = [self] { self->link.reset(); };
                 auto made = co_await create_connection(factory_of(std::move(seen)), std::move(own));
@@ -269,7 +269,7 @@ OURO_ASYNC_TEST(dropping_every_reference_inside_a_callback_is_harmless) {
             co_await settle();
             other.close();
             co_await eventually(
-                [&] { return destroyed || loop::current().counters().resources == 0; });
+                [&] { return *destroyed || loop::current().counters().resources == 0; });
             BOOST_TEST(loop::current().counters().resources == 0U);
         }
     }

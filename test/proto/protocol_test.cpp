@@ -122,9 +122,9 @@ OURO_ASYNC_TEST(no_call_of_a_user_runs_connection_made_or_lost_or_data_from_insi
 OURO_ASYNC_TEST(a_connection_is_lost_once_and_its_protocol_released) {
     for (const way& how : every_way) {
         BOOST_TEST_INFO_SCOPE(how);
-        bool destroyed = false;
+        auto destroyed = std::make_shared<bool>(false);
         auto on = co_await connect_recorder(how);
-        on.seen->destroyed = &destroyed;
+        on.seen->destroyed = destroyed;
         on.seen->on_lost = [seen = on.seen.get()] { seen->link.reset(); };
         const std::weak_ptr<transport> link = on.link;
         on.link->abort();
@@ -134,7 +134,7 @@ OURO_ASYNC_TEST(a_connection_is_lost_once_and_its_protocol_released) {
         on.link.reset();
         on.seen.reset();
         co_await settle();
-        BOOST_TEST(destroyed);
+        BOOST_TEST(*destroyed);
         BOOST_TEST(link.expired());
     }
 }

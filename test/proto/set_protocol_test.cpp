@@ -275,18 +275,18 @@ OURO_ASYNC_TEST(a_protocol_survives_the_callback_in_which_it_is_replaced) {
         BOOST_TEST_INFO_SCOPE(of);
         auto on = co_await connect_recorder(way{of.from, of.over});
         auto next = make_replacement(of.to);
-        bool destroyed = false;
+        auto destroyed = std::make_shared<bool>(false);
         bool destroyed_inside = false;
-        on.seen->destroyed = &destroyed;
+        on.seen->destroyed = destroyed;
         on.seen->on_data = [&, link = on.link] {
             link->set_protocol(next->as_protocol());
-            destroyed_inside = destroyed;
+            destroyed_inside = *destroyed;
         };
         const std::weak_ptr<recorder> old = on.seen;
         on.seen->link = nullptr;
         on.seen = next;  // only the transport holds the old one now
         send_now(on.peer, "x");
-        co_await eventually([&] { return destroyed; });
+        co_await eventually([&] { return *destroyed; });
         BOOST_TEST(!destroyed_inside);
         BOOST_TEST(old.expired());
     }

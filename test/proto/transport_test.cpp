@@ -91,19 +91,19 @@ OURO_ASYNC_TEST(a_connection_nobody_refers_to_lives_on_and_releases_its_descript
         BOOST_TEST_INFO_SCOPE(how);
         auto [own, peer] = co_await socket_pair(how.over);
         const auto before = loop::current().counters().descriptors;
-        bool destroyed = false;
+        auto destroyed = std::make_shared<bool>(false);
         {
             auto seen = make_recorder(how.receiver);
-            seen->destroyed = &destroyed;
+            seen->destroyed = destroyed;
             seen->on_made = [self = seen.get()] { self->link.reset(); };
             (void)co_await create_connection(factory_of(std::move(seen)), std::move(own));
         }
         send_now(peer, "is anybody there?");
         co_await settle(10);
-        BOOST_TEST(!destroyed);
+        BOOST_TEST(!*destroyed);
         end_now(peer);
         BOOST_TEST((co_await read_to_end(peer)).empty());
-        co_await eventually([&] { return destroyed; });
+        co_await eventually([&] { return *destroyed; });
         BOOST_TEST(loop::current().counters().descriptors == before - 1);
     }
 }

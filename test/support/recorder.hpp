@@ -61,7 +61,7 @@ class recorder {
     std::shared_ptr<transport> link;
     error why;  // the argument of connection_lost
     int made = 0, eofs = 0, pauses = 0, resumes = 0, losses = 0;
-    bool* destroyed = nullptr;  // told when the protocol is gone
+    std::shared_ptr<bool> destroyed;  // told when the protocol is gone
 
     // What a test may set.
     bool stay_open_after_eof = false;

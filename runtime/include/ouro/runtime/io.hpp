@@ -55,7 +55,8 @@ void accept_many(loop& home, op& request, int fd) noexcept;
 void connect(loop& home, op& request, int fd, const sockaddr* peer, socklen_t length) noexcept;
 /// Reads from a file, pipe or eventfd. read(2)
 void read(loop& home, op& request, int fd, std::span<std::byte> into) noexcept;
-/// Waits until one of the poll(2) `events` holds; completes with those that do.
+/// Waits until one of the poll(2) `events` holds, or an error, a hang-up or the peer's half-close
+/// (POLLERR, POLLHUP, POLLRDHUP, which are always watched); completes with those that do.
 void poll(loop& home, op& request, int fd, std::uint32_t events) noexcept;
 /// Asks `request` to end early. Its completion follows in any case, and says what happened.
 /// Harmless on an op that is not in flight.
