@@ -1,7 +1,10 @@
 // The rig behind OURO_ASYNC_TEST.
 #include "async_test.hpp"
 
+#include <thread>
+
 #include <ouro/runtime/frame_pool.hpp>
+#include <ouro/testing/allocation_faults.hpp>
 
 namespace ouro::test {
 namespace {
@@ -69,10 +72,31 @@ testing::simulation_options loopback(std::uint64_t seed) {
     return options;
 }
 
-void run_on(engine which, task<> (*body)()) {
+namespace {
+
+void run_once_on(engine which, task<> (*body)()) {
     if (which != engine::sim) return run_with(options_for(which), body);
     testing::simulation world(loopback(1));
     run_with(world.options(options_for(which)), body);
+}
+
+/// Heap blocks that a run leaves behind. The threads of look-ups get the time they need to end.
+std::int64_t blocks_left_by(engine which, task<> (*body)()) {
+    const auto before = testing::allocation_faults::live_blocks();
+    run_once_on(which, body);
+    for (int i = 0; i < 1000 && testing::allocation_faults::live_blocks() > before; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return testing::allocation_faults::live_blocks() - before;
+}
+
+}  // namespace
+
+void run_on(engine which, task<> (*body)()) {
+    // What is made once in a process is left by the first run only.
+    if (blocks_left_by(which, body) <= 0) return;
+    const auto left = blocks_left_by(which, body);
+    BOOST_CHECK_MESSAGE(left <= 0, "heap blocks left: " << left);
 }
 
 void run_with(const loop_options& options, task<> (*body)()) {
