@@ -30,16 +30,19 @@ struct completion {
 /// `op::engine_state` of an op whose terminal completion is queued: a cancel comes too late.
 inline constexpr std::uint8_t completion_queued = 0x40;
 
-/// Whether one more fits into `list`, which grows for it if it can.
 template <class T>
-bool has_room(std::vector<T>& list) noexcept {
-    if (list.size() < list.capacity()) return true;
+[[gnu::noinline]] bool grows(std::vector<T>& list) noexcept {
     try {
         list.reserve(list.capacity() < 32 ? 64 : 2 * list.capacity());
     } catch (const std::bad_alloc&) {
         return false;
     }
     return true;
+}
+/// Whether one more fits into `list`, which grows for it if it can.
+template <class T>
+bool has_room(std::vector<T>& list) noexcept {
+    return list.size() < list.capacity() || grows(list);
 }
 
 /// Operations as in `io.hpp`; every started op gets its completions through `poll`, the last one
