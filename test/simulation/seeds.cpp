@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -197,4 +198,9 @@ class search {
 
 }  // namespace
 
-int main(int count, char** arguments) { return search(read_arguments(count, arguments)).run(); }
+int main(int count, char** arguments) try {
+    return search(read_arguments(count, arguments)).run();
+} catch (const std::invalid_argument& unreadable) {  // OURO_SEED
+    std::fprintf(stderr, "sim_seeds: %s\n", unreadable.what());
+    return 2;
+}
