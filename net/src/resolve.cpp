@@ -44,7 +44,7 @@ class lookup : public detail::awaitable<lookup, std::vector<address>> {
     static void finished(op& done) noexcept {
         lookup& self = *static_cast<request&>(done).self;
         if (done.res == 0 && self.cause_ == cancel_cause::none) return self.complete();
-        std::string doing = detail::worded([&] { return self.phrase(); });
+        detail::words doing([&] { return self.phrase(); });
         // An answer that came together with the cancel is dropped: nothing is lost by that.
         if (done.res == -ECANCELED || self.cause_ != cancel_cause::none)
             return self.fail(error::cancelled(self.cause_, std::move(doing)));

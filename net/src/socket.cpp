@@ -98,7 +98,7 @@ result<> socket::bind(const address& where) {
 result<> socket::listen(int backlog_count) { return io::listen(home(), fd(), backlog_count); }
 result<> socket::shutdown_write() { return io::shutdown(home(), fd(), SHUT_WR); }
 result<> socket::set_option(int level, int name, int value) {
-    return set_option(level, name, std::as_bytes(std::span(&value, 1)));
+    return io::set_option(home(), fd(), level, name, value);
 }
 result<> socket::set_option(int level, int name, bytes value) {
     return io::set_option(home(), fd(), level, name, value);

@@ -115,8 +115,7 @@ void server_state::take_connection(int fd) noexcept {
         if (!link) io::close(*home_, fd);
         if (home_->get_debug()) {  // rule 423
             home_->call_exception_handler(
-                {.message =
-                     worded([] { return "a protocol factory failed; the connection was closed"; }),
+                {.message = words("a protocol factory failed; the connection was closed"),
                  .error = error::from_exception(std::current_exception(), "make a protocol"),
                  .subject = "server",
                  .created = {}});
@@ -147,7 +146,7 @@ void server_state::refused(listener& at, int failure) noexcept {
     }
     if (!std::exchange(warned_, true)) {
         home_->call_exception_handler({.level = severity::warning,
-                                       .message = worded([this] {
+                                       .message = words([this] {
                                            return "accepting pauses for " +
                                                   std::to_string(options_.accept_retry.count()) +
                                                   " ms; connections wait in the kernel's queue";

@@ -96,12 +96,11 @@ bool stream_transport::drop_write() noexcept {
     const bool over = ending_ || lost_ || (closing_ && queue_.empty());
     if (!over) return false;
     if (++dropped_writes_ >= quiet_drops) {
-        home_->call_exception_handler(
-            {.level = severity::warning,
-             .message = worded([] { return "write on a closed transport was dropped"; }),
-             .error = why_lost_,
-             .subject = worded([this] { return describe(); }),
-             .created = {}});
+        home_->call_exception_handler({.level = severity::warning,
+                                       .message = words("write on a closed transport was dropped"),
+                                       .error = why_lost_,
+                                       .subject = words([this] { return describe(); }),
+                                       .created = {}});
     }
     return true;
 }

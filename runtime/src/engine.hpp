@@ -110,8 +110,8 @@ class rig {
     virtual std::unique_ptr<engine> make_engine(loop& home, const loop_options& options) = 0;
     /// A turn begins. What is ready in it may be put into another order.
     virtual void turn_begins(loop&, ready_queue&) noexcept {}
-    /// `task` has run until its next await, and waits there now.
-    virtual void suspended(task_core& task) noexcept { (void)task; }
+    /// The task has run until its next await, and waits there now.
+    virtual void suspended(task_core&) noexcept {}
 
   protected:
     ~rig() = default;

@@ -57,6 +57,16 @@ struct category final : std::error_category {
             return "the name has no address";
         case errc::several_failures:
             return "several attempts failed";
+        case errc::broken_promise:
+            return "whoever was to give the result is gone";
+        case errc::queue_empty:
+            return "the queue is empty";
+        case errc::queue_full:
+            return "the queue is full";
+        case errc::queue_shut_down:
+            return "the queue was shut down";
+        case errc::broken_barrier:
+            return "the barrier is broken";
         }
         return "unknown ouro error " + std::to_string(value);
     }
@@ -120,31 +130,20 @@ error::details* error::more() noexcept {
     return details_.get();
 }
 
-error::error(std::error_code code, std::string doing) noexcept
+error::error(std::error_code code, detail::words doing) noexcept
     : value_(code.value()), category_(&code.category()) {
     while_doing(std::move(doing));
 }
-error::error(errc code, std::string doing) noexcept
+error::error(errc code, detail::words doing) noexcept
     : error(make_error_code(code), std::move(doing)) {}
-error::error(std::errc code, std::string doing) noexcept
+error::error(std::errc code, detail::words doing) noexcept
     : error(std::make_error_code(code), std::move(doing)) {}
 
-error::error(std::error_code code, const char* doing) noexcept
-    : value_(code.value()), category_(&code.category()) {
-    while_doing(doing);
-}
-error::error(errc code, const char* doing) noexcept : error(make_error_code(code), doing) {}
-error::error(std::errc code, const char* doing) noexcept
-    : error(std::make_error_code(code), doing) {}
-
-error error::from_errno(int number, const char* doing) noexcept {
-    return error(std::error_code(number, std::system_category()), doing);
-}
-error error::from_errno(int number, std::string doing) noexcept {
+error error::from_errno(int number, detail::words doing) noexcept {
     return error(std::error_code(number, std::system_category()), std::move(doing));
 }
 
-error error::from_exception(std::exception_ptr thrown, std::string doing) noexcept {
+error error::from_exception(std::exception_ptr thrown, detail::words doing) noexcept {
     error made(errc::callback_threw, std::move(doing));
     try {
         std::rethrow_exception(thrown);
@@ -160,20 +159,14 @@ error error::from_exception(std::exception_ptr thrown, std::string doing) noexce
     return made;
 }
 
-error error::from_exception(std::exception_ptr thrown, const char* doing) noexcept {
-    error made = from_exception(std::move(thrown), std::string());
-    made.while_doing(doing);
-    return made;
-}
-
-error error::cancelled(cancel_cause cause, std::string doing) noexcept {
+error error::cancelled(cancel_cause cause, detail::words doing) noexcept {
     error made(errc::cancelled, std::move(doing));
     auto* const known = cause != cancel_cause::none ? made.more() : nullptr;
     if (known) known->cause = cause;
     return made;
 }
 
-error error::several(std::vector<error> causes, std::string doing) noexcept {
+error error::several(std::vector<error> causes, detail::words doing) noexcept {
     error made(errc::several_failures, std::move(doing));
     if (auto* known = made.more()) known->causes = std::move(causes);
     return made;
@@ -258,19 +251,9 @@ std::string error::describe() const {
     return text;
 }
 
-error& error::while_doing(std::string doing) noexcept {
+error& error::while_doing(detail::words doing) noexcept {
     auto* const known = !doing.empty() && this->doing().empty() ? more() : nullptr;
     if (known) known->doing = std::move(doing);
-    return *this;
-}
-
-error& error::while_doing(const char* doing) noexcept {
-    auto* const known = *doing && this->doing().empty() ? more() : nullptr;
-    try {
-        if (known) known->doing = doing;
-    } catch (const std::bad_alloc&) {
-        // The code is what counts.
-    }
     return *this;
 }
 

@@ -61,7 +61,7 @@ void scheduled_call::call() noexcept {
         try {
             what();
         } catch (...) {
-            home->report({.message = worded([] { return "a callback threw"; }),
+            home->report({.message = words("a callback threw"),
                           .error = error::from_exception(std::current_exception()),
                           .subject = is_timer ? "timer" : "call_soon",
                           .created = created});
@@ -151,13 +151,13 @@ void loop_state::timed(Item&& item, const char* what, std::source_location creat
     const auto took = clock::now() - began;
     if (took < self.slow_callback_duration) return;
     const std::string name =
-        worded([&] { return last_stepped.empty() ? std::string(what) : "task " + last_stepped; });
+        words([&] { return last_stepped.empty() ? std::string(what) : "task " + last_stepped; });
     const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(took).count();
     report({.level = severity::warning,
-            .message = worded(
+            .message = words(
                 [&] { return name + " took " + std::to_string(ms) + " ms and held up the loop"; }),
             .error = {},
-            .subject = worded([&] { return name; }),
+            .subject = words([&] { return name; }),
             .created = created});
 }
 
@@ -438,7 +438,27 @@ loop_statistics loop::statistics() const noexcept {
 
 std::string loop::engine_report() const { return state_->kernel->report(); }
 
+std::string loop_counters::describe() const {
+    std::string text;
+    const auto name = [&](std::size_t count, const char* noun) {
+        if (count) text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + noun;
+    };
+    name(ops, "operations in flight");
+    name(tasks, "tasks");
+    name(timers, "timers");
+    name(calls, "queued calls");
+    name(descriptors, "open descriptors");
+    name(resources, "transports or servers");
+    name(lent_buffers, "lent receive buffers");
+    return text;
+}
+
 // ---- reports
+
+std::string failure_report::describe() const {
+    return message + (subject.empty() ? "" : " [" + subject + "]") +
+           (error ? ": " + error.describe() : "");
+}
 
 void loop::set_exception_handler(function<void(loop&, const failure_report&)> handler) {
     state_->handler = std::move(handler);
@@ -449,19 +469,16 @@ void loop::call_exception_handler(const failure_report& report) noexcept {
     try {
         state_->handler(*this, report);
     } catch (...) {
-        default_exception_handler(
-            {.message = detail::worded([] { return "the exception handler threw"; }),
-             .error = error::from_exception(std::current_exception()),
-             .subject = "exception handler"});
+        default_exception_handler({.message = detail::words("the exception handler threw"),
+                                   .error = error::from_exception(std::current_exception()),
+                                   .subject = "exception handler"});
         default_exception_handler(report);
     }
 }
 
 void loop::default_exception_handler(const failure_report& report) noexcept try {
     std::string text = report.level == severity::warning ? "ouro: warning: " : "ouro: ";
-    text += report.message;
-    if (!report.subject.empty()) text += " [" + report.subject + "]";
-    if (report.error) text += ": " + report.error.describe();
+    text += report.describe();
     if (report.created.line() != 0) {
         text += "\n    created at " + std::string(report.created.file_name()) + ":" +
                 std::to_string(report.created.line());

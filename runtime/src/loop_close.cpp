@@ -33,8 +33,7 @@ void loop_state::close() noexcept {
         destroy_tasks();
     } else {
         // The kernel may still write to memory of ours: losing it is safe, freeing it is not.
-        report({.message = worded(
-                    [] { return "operations did not end within 5 s; their memory is given up"; }),
+        report({.message = words("operations did not end within 5 s; their memory is given up"),
                 .error = {},
                 .subject = "loop close"});
     }
@@ -53,12 +52,11 @@ void loop_state::close_elsewhere() noexcept {
     if (idle) {
         destroy_tasks();
     } else {
-        report({.message = worded([] {
-                    return "the loop is closed by a thread that did not run it while operations "
-                           "are in flight; their memory is given up";
-                }),
-                .error = {},
-                .subject = "loop close"});
+        report(
+            {.message = words("the loop is closed by a thread that did not run it while operations "
+                              "are in flight; their memory is given up"),
+             .error = {},
+             .subject = "loop close"});
     }
     report_unseen_failures();
     box->close();
@@ -147,13 +145,12 @@ void loop_state::drop_deferred() noexcept {
 
 void loop_state::destroy_tasks() noexcept {
     while (task_core* left = tasks.front()) {
-        report({.level = severity::warning,
-                .message = worded([] {
-                    return "the loop closed while a task was still waiting; it was destroyed";
-                }),
-                .error = {},
-                .subject = worded([left] { return left->name(); }),
-                .created = {}});
+        report(
+            {.level = severity::warning,
+             .message = words("the loop closed while a task was still waiting; it was destroyed"),
+             .error = {},
+             .subject = words([left] { return left->name(); }),
+             .created = {}});
         left->destroy_frames();
         ready = {};  // it may have woken one that is destroyed next
     }
@@ -167,17 +164,7 @@ void loop_state::report_unseen_failures() noexcept {
 }
 
 void loop_state::report_leaks() noexcept try {
-    const loop_counters left = self.counters();
-    std::string what;
-    const auto name = [&](std::size_t count, const char* noun) {
-        if (count) what += (what.empty() ? "" : ", ") + std::to_string(count) + " " + noun;
-    };
-    name(left.ops, "operations in flight");
-    name(left.tasks, "tasks");
-    name(left.timers, "timers");
-    name(left.descriptors, "open descriptors");
-    name(left.resources, "transports or servers");
-    name(left.lent_buffers, "lent receive buffers");
+    const std::string what = self.counters().describe();
     if (what.empty()) return;
     report({.level = severity::warning,
             .message = "the loop closed with " + what + " left",

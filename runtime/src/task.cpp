@@ -47,11 +47,10 @@ bool task_core::failed_unseen() const noexcept {
 void task_core::report_unseen() noexcept {
     seen_ = true;
     error why = state_ == outcome::threw ? error::from_exception(thrown_) : std::move(why_);
-    home_->call_exception_handler(
-        {.message = worded([] { return "the failure of a task was never looked at"; }),
-         .error = std::move(why),
-         .subject = worded([this] { return name(); }),
-         .created = created_});
+    home_->call_exception_handler({.message = words("the failure of a task was never looked at"),
+                                   .error = std::move(why),
+                                   .subject = words([this] { return name(); }),
+                                   .created = created_});
 }
 
 void task_core::release() noexcept {
@@ -100,7 +99,10 @@ void task_core::run_ready(ready_node& node) noexcept {
         // A cancel between the wake-up and this step takes the place of the result (rule 104).
         if (self.must_cancel) {
             error cancelled = self.cancellation();
-            if (!(waking->failure_ == errc::cancelled)) return waking->fail(std::move(cancelled));
+            if (!(waking->failure_ == errc::cancelled)) {
+                if (!waking->failure_ && waking->kind_->revoke) waking->kind_->revoke(*waking);
+                return waking->fail(std::move(cancelled));
+            }
         }
         if (waking->failed() && !waking->catches_) {
             self.failing = waking->frame_;
@@ -123,7 +125,7 @@ void task_core::run_ready(ready_node& node) noexcept {
 void task_core::step() noexcept {
     loop_state& state = home_->state();
     task_core* const before = std::exchange(state.current_task, this);
-    if (state.debug) state.last_stepped = worded([this] { return name(); });
+    if (state.debug) state.last_stepped = words([this] { return name(); });
     OURO_ASSERT(before == nullptr, "a task was stepped from inside another one's step");
     for (;;) {
         if (next_frame) {
@@ -222,7 +224,7 @@ void task_core::destroy_frames() noexcept {
         frame = up;
     }
     frame->fail(
-        error::cancelled(cancel_cause::shutdown, worded([this] { return "run " + name(); })));
+        error::cancelled(cancel_cause::shutdown, words([this] { return "run " + name(); })));
     finish();
 }
 

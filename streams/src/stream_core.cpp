@@ -171,11 +171,10 @@ stream_core::verdict stream_core::look(read_wait_base& read, error& why) noexcep
     case read_request::kind::exactly:
         if (buffer_.size() >= request.count) return verdict::ready;
         if (!eof_) return verdict::waits;
-        why = error(errc::incomplete_read, worded([&] {
+        why = error(errc::incomplete_read, words([&] {
                         return "read exactly " + std::to_string(request.count) + " bytes";
                     }));
-        why.with_data(worded([&] { return std::string(as_text(buffer_.unread())); }),
-                      request.count);
+        why.with_data(words([&] { return std::string(as_text(buffer_.unread())); }), request.count);
         return verdict::fails;
     case read_request::kind::until:
         return look_until(read, why);
@@ -237,7 +236,7 @@ bool stream_core::find(const read_request& request, std::size_t from, match& fou
 stream_core::verdict stream_core::overrun(const read_wait_base& read, std::size_t count,
                                           error& why) {
     if (read.request_.line) {
-        why = error(errc::value_error, worded([&] {
+        why = error(errc::value_error, words([&] {
                         return "read a line (longer than the limit of " + std::to_string(limit_) +
                                " bytes)";
                     }));

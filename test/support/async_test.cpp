@@ -4,6 +4,7 @@
 #include <thread>
 
 #include <ouro/runtime/frame_pool.hpp>
+#include <ouro/testing/accounts.hpp>
 #include <ouro/testing/allocation_faults.hpp>
 
 namespace ouro::test {
@@ -14,40 +15,6 @@ constexpr auto patience = std::chrono::seconds(20);
 constexpr int most_farewell_turns = 500;
 
 std::vector<failure_report> reports;
-
-std::string text_of(const failure_report& report) {
-    return report.message + " [" + report.subject + "]" +
-           (report.error ? ": " + report.error.describe() : "");
-}
-
-std::string what_is_left(const loop_counters& left) {
-    std::string text;
-    const auto name = [&](std::size_t count, const char* noun) {
-        if (count) text += std::to_string(count) + " " + noun + " ";
-    };
-    name(left.ops, "operations");
-    name(left.tasks, "tasks");
-    name(left.timers, "timers");
-    name(left.calls, "queued calls");
-    name(left.descriptors, "descriptors");
-    name(left.resources, "transports or servers");
-    name(left.lent_buffers, "lent buffers");
-    return text;
-}
-
-/// What ends by itself gets the turns it needs.
-task<> farewell(loop& home) {
-    for (int i = 0; i < most_farewell_turns; ++i) {
-        const loop_counters left = home.counters();
-        if (left.tasks <= 1 && left.ops == 0 && left.resources == 0 && left.descriptors == 0)
-            co_return;
-        if (left.ops == 0) {
-            co_await yield();
-        } else {
-            co_await sleep(std::chrono::milliseconds(1));
-        }
-    }
-}
 
 }  // namespace
 
@@ -114,14 +81,15 @@ void run_with(const loop_options& options, task<> (*body)()) {
         watchdog.cancel();
         BOOST_CHECK_MESSAGE(outcome.has_value(),
                             "the test ended with: " << (outcome ? "" : outcome.error().describe()));
-        auto ended = home.run_until_complete(farewell(home));
+        auto ended = home.run_until_complete(
+            testing::farewell(home, std::chrono::milliseconds(1), most_farewell_turns));
         BOOST_TEST(ended.has_value());
-        const std::string left = what_is_left(home.counters());
+        const std::string left = home.counters().describe();
         BOOST_CHECK_MESSAGE(left.empty(), "the test left behind: " << left);
         home.close();
     }
     for (const failure_report& report : take_reports()) {
-        BOOST_CHECK_MESSAGE(false, "nobody expected: " << text_of(report));
+        BOOST_CHECK_MESSAGE(false, "nobody expected: " << report.describe());
     }
     BOOST_CHECK_MESSAGE(detail::frame_pool::live() == frames_before,
                         "pooled blocks left: " << detail::frame_pool::live() - frames_before);

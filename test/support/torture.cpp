@@ -185,17 +185,8 @@ outcome run_once(const loop_options& options, task<> (*body)(), const surroundin
         found.cut_short = limit.seen >= most_turns;
         watchdog.cancel();
         home.close();
-        const loop_counters left = home.counters();
-        const std::pair<std::size_t, const char*> counts[] = {
-            {left.ops, "operations"},
-            {left.tasks, "tasks"},
-            {left.timers, "timers"},
-            {left.calls, "queued calls"},
-            {left.descriptors, "descriptors"},
-            {left.resources, "transports or servers"},
-            {left.lent_buffers, "lent buffers"}};
-        for (const auto& [count, noun] : counts) {
-            if (count) found.violations.push_back("left " + std::to_string(count) + " " + noun);
+        if (const std::string left = home.counters().describe(); !left.empty()) {
+            found.violations.push_back("left " + left);
         }
     }
     (void)take_reports();
@@ -412,10 +403,12 @@ constexpr std::uint64_t fewest_runs = 3;
 // A run that takes longer than this hangs, in the library or in the test.
 constexpr unsigned run_seconds = 60;
 
-std::string command(const settings& wanted, const char* program, const char* test,
-                    std::uint64_t k) {
-    return std::string(program) + " torture " + wanted.mode + " --only " + test + " --at " +
-           std::to_string(k);
+/// Says `what` became of run number `k`, and how to see it again.
+void tell(const settings& wanted, const char* program, const async_test& test, std::uint64_t k,
+          const std::string& what) {
+    std::printf("torture %s: %s: %s\n  repeat: %s torture %s --only %s --at %lu\n",
+                wanted.mode.c_str(), test.name, what.c_str(), program, wanted.mode.c_str(),
+                test.name, static_cast<unsigned long>(k));
 }
 
 /// Settles which of the `runs` of a test are done, from the time that one takes.
@@ -461,15 +454,11 @@ void run_from(mode& how, const async_test& test, const settings& wanted, const c
         ++all.runs;
         if (found.waited_for_ever) {
             ++all.waited;
-            if (wanted.list || wanted.at) {
-                std::printf("torture %s: %s: waits for ever\n  repeat: %s\n", wanted.mode.c_str(),
-                            test.name, command(wanted, program, test.name, k).c_str());
-            }
+            if (wanted.list || wanted.at) tell(wanted, program, test, k, "waits for ever");
         }
         for (const std::string& each : found.violations) {
             ++all.violations;
-            std::printf("torture %s: %s: %s\n  repeat: %s\n", wanted.mode.c_str(), test.name,
-                        each.c_str(), command(wanted, program, test.name, k).c_str());
+            tell(wanted, program, test, k, each);
         }
         if (wanted.at) break;
     }
@@ -494,8 +483,7 @@ void torture_one(mode& how, const async_test& test, const settings& wanted, cons
         if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
         ++all.deaths;
         const char* const cause = WIFSIGNALED(status) ? ::strsignal(WTERMSIG(status)) : "an exit";
-        std::printf("torture %s: %s: the process died of: %s\n  repeat: %s\n", wanted.mode.c_str(),
-                    test.name, cause, command(wanted, program, test.name, all.running).c_str());
+        tell(wanted, program, test, all.running, std::string("the process died of: ") + cause);
         if (all.running == 0 || wanted.at) return;
         first = all.next;
     }

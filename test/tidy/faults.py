@@ -7,9 +7,10 @@ import io
 import re
 import tokenize
 from collections import Counter, defaultdict, namedtuple
+from itertools import chain
 
 from cpp import split
-from rules import NUMBERS
+from rules import NUMBERS, spans
 
 CATALOGUE = 'docs/faults.md'
 STATES = ('tests', 'waived', 'deferred')
@@ -30,14 +31,6 @@ def comments(path, text):
     except (tokenize.TokenError, SyntaxError):
         return []
     return [(each.start[0], each.string) for each in tokens if each.type == tokenize.COMMENT]
-
-
-def numbers(text):
-    """'7, 9-11' as [7, 9, 10, 11]."""
-    found = []
-    for first, last in re.findall(r'(\d+)(?:\s*[-–]\s*(\d+))?', text):
-        found.extend(range(int(first), int(last or first) + 1))
-    return found
 
 
 class Catalogue:
@@ -70,7 +63,7 @@ class Catalogue:
     def read(self, path, text):
         for line, comment in comments(path, text):
             if mention := MENTION.match(comment):
-                for number in numbers(mention[1]):
+                for number in chain.from_iterable(spans(mention[1])):
                     if number in self.faults:
                         self.tests[number].append((path, line))
                     else:

@@ -57,14 +57,19 @@ MENTION = re.compile(rf'\brules?\s+({NUMBERS})')
 ROW = re.compile(rf'^\|\s*({NUMBERS})\s*\|\s*(\w+)\s*\|(.*)\|\s*$')
 
 
+def spans(text):
+    """'7, 9-11' as ranges: 7, and 9 to 11."""
+    for first, last in re.findall(r'(\d+)(?:\s*[-–]\s*(\d+))?', text):
+        yield range(int(first), int(last or first) + 1)
+
+
 def numbers(text):
     """'7, 9-11' as [7, 9, 10, 11]; None where a number is no rule."""
     found = []
-    for first, last in re.findall(r'(\d+)(?:\s*[-–]\s*(\d+))?', text):
-        low, high = int(first), int(last or first)
-        if not 1 <= low <= high <= AREAS[-1].last:
+    for span in spans(text):
+        if not span or span[0] < 1 or span[-1] > AREAS[-1].last:
             return None
-        found.extend(range(low, high + 1))
+        found.extend(span)
     return found
 
 

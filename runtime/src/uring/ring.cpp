@@ -42,7 +42,10 @@ bool ring::wants_enter() const noexcept {
 }
 
 void ring::enter(clock::time_point deadline) noexcept {
-    OURO_ASSERT(enable() == 0, "the ring could not be enabled");
+    if (!enabled_) {
+        const int refused = enable();
+        OURO_ASSERT(refused == 0, "the ring could not be enabled");
+    }
     if (overflowed()) ++overflows;
     __atomic_store_n(uring_.sq.ktail, uring_.sq.sqe_tail, __ATOMIC_RELEASE);
     for (;;) {

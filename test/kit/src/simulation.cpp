@@ -3,6 +3,7 @@
 
 #include <ouro/runtime/frame_pool.hpp>
 #include <ouro/runtime/spawn.hpp>
+#include <ouro/testing/accounts.hpp>
 
 #include "engine.hpp"
 #include "loop_state.hpp"
@@ -58,35 +59,6 @@ using namespace std::chrono_literals;
 
 // Turns that what is left may take to end.
 constexpr int most_farewell_turns = 2000;
-
-std::string text_of(const failure_report& report) {
-    return report.message + (report.subject.empty() ? "" : " [" + report.subject + "]") +
-           (report.error ? ": " + report.error.describe() : "");
-}
-
-std::string what_is_left(const loop_counters& left) {
-    std::string text;
-    const auto name = [&](std::size_t count, const char* noun) {
-        if (count) text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + noun;
-    };
-    name(left.ops, "operations");
-    name(left.tasks, "tasks");
-    name(left.timers, "timers");
-    name(left.calls, "queued calls");
-    name(left.descriptors, "descriptors");
-    name(left.resources, "transports or servers");
-    name(left.lent_buffers, "lent buffers");
-    return text;
-}
-
-/// What ends by itself gets the turns it needs.
-task<> farewell(loop& home) {
-    for (int i = 0; i < most_farewell_turns; ++i) {
-        const loop_counters left = home.counters();
-        if (left.tasks <= 1 && !left.ops && !left.resources && !left.descriptors) co_return;
-        left.ops ? co_await sleep(10ms) : co_await sleep(0ms);
-    }
-}
 
 }  // namespace
 
@@ -171,7 +143,7 @@ verdict simulation::run(function<task<>()> body) {
         home.set_exception_handler([&](loop&, const failure_report& report) {
             if (report.level == severity::warning || !found.violations.empty()) return;
             if (world_->expected_reports && world_->expected_reports(report)) return;
-            wrong("nobody expected: " + text_of(report));
+            wrong("nobody expected: " + report.describe());
         });
         auto limit = home.call_later(world_->settings.limit, [&] {
             wrong("it hangs: it did not end within " +
@@ -191,13 +163,13 @@ verdict simulation::run(function<task<>()> body) {
         limit.cancel();
         world_->heal();
         if (found.violations.empty()) {
-            (void)home.run_until_complete(farewell(home));
-            const std::string left = what_is_left(home.counters());
+            (void)home.run_until_complete(farewell(home, 10ms, most_farewell_turns));
+            const std::string left = home.counters().describe();
             if (!left.empty()) wrong("left behind: " + left);
         }
         for (std::string& each : world_->violations) wrong(std::move(each));
         home.close();
-        if (const std::string left = what_is_left(home.counters()); !left.empty()) {
+        if (const std::string left = home.counters().describe(); !left.empty()) {
             wrong("left behind by the closed loop: " + left);
         }
     }
@@ -216,6 +188,10 @@ verdict simulation::run(function<task<>()> body) {
     return found;
 }
 
+void simulation::set_delay(std::string_view host, std::string_view other,
+                           std::chrono::microseconds least, std::chrono::microseconds most) {
+    world_->set_delay(std::string(host), std::string(other), least, most);
+}
 void simulation::cut(std::string_view host, std::string_view other) {
     world_->cut(std::string(host), std::string(other));
 }

@@ -2,14 +2,17 @@
 // passed through.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <new>
 #include <source_location>
 #include <span>
 #include <string>
 #include <system_error>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace ouro {
@@ -36,6 +39,11 @@ enum class errc {
     already_serving,   ///< `serve_forever` runs already
     no_address,        ///< a name resolved to nothing
     several_failures,  ///< more than one attempt failed; see `error::causes`
+    broken_promise,    ///< whoever was to give the result is gone
+    queue_empty,       ///< `get_now` of a queue that holds nothing
+    queue_full,        ///< `put_now` into a queue that has no room
+    queue_shut_down,   ///< the queue was shut down
+    broken_barrier,    ///< the barrier was reset or aborted while this task waited
 };
 
 /// The category of `ouro::errc`, named "ouro".
@@ -55,6 +63,32 @@ struct std::is_error_code_enum<ouro::errc> : std::true_type {};
 
 namespace ouro {
 
+namespace detail {
+
+/// A text for people: what is said, or what a callable says. Without memory for it there is none,
+/// and nothing is thrown.
+class words {
+  public:
+    words() noexcept = default;
+    words(std::string text) noexcept : text_(std::move(text)) {}
+    words(const char* text) noexcept : words([text] { return std::string(text); }) {}
+    template <std::invocable Phrase>
+    words(Phrase&& phrase) noexcept {
+        try {
+            text_ = std::forward<Phrase>(phrase)();
+        } catch (const std::bad_alloc&) {
+            // What happened counts, not how it is told.
+        }
+    }
+    bool empty() const noexcept { return text_.empty(); }
+    operator std::string() && noexcept { return std::move(text_); }
+
+  private:
+    std::string text_;
+};
+
+}  // namespace detail
+
 /// One failure. Cheap while there is none: 24 bytes and no allocation; context is kept on the heap
 /// and only when there is something to tell. Without memory an error keeps its code and loses the
 /// context: making one never throws.
@@ -66,26 +100,20 @@ class error {
     /// No error.
     error() noexcept = default;
     /// A failure with `code`, while `doing` was attempted ("connect 10.0.0.1:80").
-    explicit error(std::error_code code, std::string doing = {}) noexcept;
+    explicit error(std::error_code code, detail::words doing = {}) noexcept;
     /// A failure of the library's own.
-    error(errc code, std::string doing = {}) noexcept;
+    error(errc code, detail::words doing = {}) noexcept;
     /// A failure of the operating system, by its portable name.
-    error(std::errc code, std::string doing = {}) noexcept;
-    /// The same with a fixed text, which cannot fail for want of memory.
-    error(std::error_code code, const char* doing) noexcept;
-    error(errc code, const char* doing) noexcept;
-    error(std::errc code, const char* doing) noexcept;
+    error(std::errc code, detail::words doing = {}) noexcept;
     /// A failure of the operating system, by its errno.
-    static error from_errno(int number, std::string doing = {}) noexcept;
-    static error from_errno(int number, const char* doing) noexcept;
+    static error from_errno(int number, detail::words doing = {}) noexcept;
     /// A C++ exception as an error; a `std::system_error` keeps its code, others become
     /// `errc::callback_threw`.
-    static error from_exception(std::exception_ptr thrown, std::string doing = {}) noexcept;
-    static error from_exception(std::exception_ptr thrown, const char* doing) noexcept;
+    static error from_exception(std::exception_ptr thrown, detail::words doing = {}) noexcept;
     /// A cancellation with its cause.
-    static error cancelled(cancel_cause cause, std::string doing = {}) noexcept;
+    static error cancelled(cancel_cause cause, detail::words doing = {}) noexcept;
     /// Several failures as one; the text lists each (rule 372).
-    static error several(std::vector<error> causes, std::string doing = {}) noexcept;
+    static error several(std::vector<error> causes, detail::words doing = {}) noexcept;
 
     error(const error& other) noexcept;
     error& operator=(const error& other) noexcept;
@@ -120,8 +148,7 @@ class error {
     std::string describe() const;
 
     /// Adds context to an error that has none yet.
-    error& while_doing(std::string doing) noexcept;
-    error& while_doing(const char* doing) noexcept;
+    error& while_doing(detail::words doing) noexcept;
     /// Attaches what `incomplete_read` and `limit_overrun` carry.
     error& with_data(std::string partial, std::size_t count) noexcept;
     /// Notes a line the error passed through; long chains keep their first and last lines.

@@ -92,6 +92,9 @@ struct loop_counters {
     std::size_t descriptors = 0;   ///< open descriptors made or adopted through the door
     std::size_t resources = 0;     ///< live transports, servers and sockets
     std::size_t lent_buffers = 0;  ///< shared receive buffers being read by a protocol
+
+    /// What is not zero, as in "2 tasks, 1 open descriptors"; empty when all is.
+    std::string describe() const;
 };
 
 /// What happened over the life of a loop.
@@ -122,6 +125,9 @@ struct failure_report {
     std::string subject{};
     /// Where that was created; line 0 when unknown.
     std::source_location created{};
+
+    /// The message, the subject and the error with its trail.
+    std::string describe() const;
 };
 
 /// A queued callback. Dropping the handle does not cancel it.

@@ -5,7 +5,6 @@
 #include <cerrno>
 #include <concepts>
 #include <coroutine>
-#include <new>
 #include <source_location>
 #include <type_traits>
 #include <utility>
@@ -27,6 +26,11 @@ struct wait_kind {
     const char* name;  // "recv", "sleep", for reports
     void (*cancel)(wait_point&,
                    cancel_cause cause) noexcept;  // asks for the end; it comes as a completion
+    /// The wait was woken with success, but a cancellation took its place before the task could
+    /// run: gives to another waiter what this one was given. Null: nothing was given.
+    void (*revoke)(wait_point&) noexcept = nullptr;
+    /// What is waited for, for reports: "fd 7, peer 10.0.0.1:80". Null: the name says all.
+    std::string (*describe)(const wait_point&) = nullptr;
 };
 
 /// One waiting frame, at the innermost end of its task.
@@ -163,16 +167,6 @@ detail::caught_leaf<Leaf> as_result(Leaf&& leaf) noexcept {
 
 namespace detail {
 
-/// What `phrase` says, or nothing when there is no memory for words.
-template <class Phrase>
-std::string worded(Phrase&& phrase) noexcept {
-    try {
-        return phrase();
-    } catch (const std::bad_alloc&) {
-        return {};
-    }
-}
-
 /// An awaitable around one kernel operation. `Derived` has `void submit(loop&, op&)`, `Value
 /// value()` and, for the text of an error, `std::string doing() const`.
 template <class Derived, class Value>
@@ -226,7 +220,7 @@ void op_awaitable<Derived, Value>::finished(op& done) noexcept {
         if (cause != cancel_cause::none) defer_cancel(self, cause);
         return self.complete();
     }
-    std::string doing = worded([&] { return static_cast<Derived&>(self).doing(); });
+    words doing([&] { return static_cast<Derived&>(self).doing(); });
     // -EINTR is how some operations report that a cancel stopped them.
     if (done.res == -ECANCELED || (done.res == -EINTR && cause != cancel_cause::none)) {
         return self.fail(error::cancelled(cause, std::move(doing)));

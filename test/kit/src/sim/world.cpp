@@ -50,10 +50,17 @@ void world::run_due_events() {
 
 // ---- links
 
+namespace {
+
+std::pair<std::string, std::string> in_order(std::string one, std::string other) {
+    if (other < one) std::swap(one, other);
+    return {std::move(one), std::move(other)};
+}
+
+}  // namespace
+
 world::link world::link_of(const address& one, const address& other) {
-    std::string first = one.host(), second = other.host();
-    if (second < first) std::swap(first, second);
-    return {std::move(first), std::move(second)};
+    return in_order(one.host(), other.host());
 }
 
 bool world::is_cut(const address& one, const address& other) const {
@@ -65,9 +72,14 @@ bool world::is_cut(const address& one, const address& other) const {
 
 /// How long the next thing takes from one host to the other.
 clock::duration world::travel(const address& from, const address& to) {
-    const auto least = static_cast<std::uint64_t>(settings.least_delay.count());
-    const auto most = static_cast<std::uint64_t>(settings.most_delay.count());
-    clock::duration takes = microseconds(luck.draw(purpose::delay, least, most));
+    delay_range usual{settings.least_delay, settings.most_delay};
+    if (!delays_.empty()) {
+        const auto own = delays_.find(link_of(from, to));
+        if (own != delays_.end()) usual = own->second;
+    }
+    clock::duration takes =
+        microseconds(luck.draw(purpose::delay, static_cast<std::uint64_t>(usual.least.count()),
+                               static_cast<std::uint64_t>(usual.most.count())));
     if (auto extra = luck.strikes(fault_kind::delay, 1'000, 500'000)) takes += microseconds(*extra);
     if (auto gap = luck.strikes(fault_kind::partition, 10'000, 5'000'000)) {
         cut_for(from, to, microseconds(*gap));
@@ -88,14 +100,10 @@ void world::cut_for(const address& one, const address& other, microseconds how_l
     after(how_long, [this, which] { mend(which.first, which.second); });
 }
 
-namespace {
-
-std::pair<std::string, std::string> in_order(std::string one, std::string other) {
-    if (other < one) std::swap(one, other);
-    return {std::move(one), std::move(other)};
+void world::set_delay(const std::string& host, const std::string& other, microseconds least,
+                      microseconds most) {
+    delays_[in_order(host, other)] = {least, most};
 }
-
-}  // namespace
 
 void world::cut(const std::string& host, const std::string& other) {
     cut_.insert(in_order(host, other));

@@ -83,6 +83,8 @@ class world {
     int look_up(io::resolve_op& request) const;
 
     // ---- what happens to links
+    void set_delay(const std::string& host, const std::string& other,
+                   std::chrono::microseconds least, std::chrono::microseconds most);
     void cut(const std::string& host, const std::string& other);
     void mend(const std::string& host, const std::string& other);
     void heal();
@@ -158,6 +160,10 @@ class world {
     std::vector<std::weak_ptr<endpoint>> sockets_;
     std::uint64_t socket_count_ = 0;
     std::set<link> cut_;
+    struct delay_range {
+        std::chrono::microseconds least, most;
+    };
+    std::map<link, delay_range> delays_;  // of links that have one of their own
     std::map<link, clock::time_point> clogged_;
     std::vector<endpoint_ptr> unheard_;  // they have read, and a cut link hides it
     std::map<std::string, std::vector<std::string>> names_;

@@ -104,6 +104,9 @@ class simulation {
     static simulation* try_current() noexcept;
 
     // What happens in the world. Hosts are written as addresses: "10.0.0.1".
+    /// What one link takes, in place of `least_delay` and `most_delay`: a far host among near ones.
+    void set_delay(std::string_view host, std::string_view other, std::chrono::microseconds least,
+                   std::chrono::microseconds most);
     /// No segment gets from one of the hosts to the other any more, in both directions; TCP holds
     /// on and gives up after a while.
     void cut(std::string_view host, std::string_view other);
