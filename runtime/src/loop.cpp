@@ -164,15 +164,18 @@ void loop_state::timed(Item&& item, const char* what, std::source_location creat
             .created = created});
 }
 
-void loop_state::run_node(ready_node& node) noexcept {
-    if (!debug) return node.run(node);
+void loop_state::run_timed(ready_node& node) noexcept {
     scheduled_call* const call = as_scheduled_call(node);
     const std::source_location created = call ? call->created : std::source_location{};
     timed([&] { node.run(node); }, "a queued callback", created);
 }
 
 void loop_state::run_queued(ready_queue& queued) noexcept {
-    while (ready_node* node = queued.pop()) run_node(*node);
+    if (debug) [[unlikely]] {
+        while (ready_node* node = queued.pop()) run_timed(*node);
+    } else {
+        while (ready_node* node = queued.pop()) node->run(*node);
+    }
 }
 
 void loop_state::run_completions() noexcept {

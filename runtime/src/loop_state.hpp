@@ -88,7 +88,7 @@ struct loop_state {
     /// Calls `item`, timing it in debug mode.
     template <class Item>
     void timed(Item&& item, const char* what, std::source_location created) noexcept;
-    void run_node(ready_node& node) noexcept;
+    void run_timed(ready_node& node) noexcept;
     void require_open(const char* what) const;
     void require_own_thread(const char* what) const;
     void report(failure_report what) noexcept { self.call_exception_handler(what); }

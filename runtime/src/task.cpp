@@ -118,7 +118,7 @@ void task_core::start_now() noexcept {
 /// Queues the next step: the first one, or the one after `waking` has ended.
 void task_core::schedule(wait_point* waking) noexcept {
     waking_ = waking;
-    make_ready(*home_, resume_);
+    home_->state().ready.push(resume_);
 }
 
 void task_core::run_ready(ready_node& node) noexcept {
@@ -132,10 +132,14 @@ void task_core::run_ready(ready_node& node) noexcept {
                 return waking->fail(std::move(cancelled));
             }
         }
-        self.explain(waking->failure_);
-        if (waking->failed() && !waking->catches_) {
-            self.failing = waking->frame_;
-            self.failure = waking->take_failure();
+        if (waking->failed()) [[unlikely]] {
+            self.explain(waking->failure_);
+            if (!waking->catches_) {
+                self.failing = waking->frame_;
+                self.failure = waking->take_failure();
+            } else {
+                self.next_frame = waking->frame_->self;
+            }
         } else {
             self.next_frame = waking->frame_->self;
         }
@@ -150,12 +154,17 @@ void task_core::run_ready(ready_node& node) noexcept {
     self.step();
 }
 
+void task_core::note_step(loop_state& state) noexcept {
+    state.last_stepped = words([this] { return name(); });
+}
+
 /// Resumes frames until none is left that can go on. The only place that resumes one.
 void task_core::step() noexcept {
     loop_state& state = home_->state();
     OURO_ASSERT(!state.current_task, "a task was stepped from inside another one's step");
     state.current_task = this;
-    if (state.debug) state.last_stepped = words([this] { return name(); });
+    if (state.debug) [[unlikely]]
+        note_step(state);
     {
         const context::use values(context_);
         for (;;) {
@@ -314,7 +323,7 @@ error task_core::cancellation() noexcept {
 
 /// Gives the error of a cancelled wait the reason of the cancellation.
 void task_core::explain(error& why) const noexcept {
-    if (why && cancel_requests_ && !reason_.empty() && why == errc::cancelled) {
+    if (cancel_requests_ && !reason_.empty() && why == errc::cancelled) {
         why.because(words([this] { return reason_; }));
     }
 }
@@ -355,17 +364,19 @@ void wait_point::fail(error why) noexcept {
 }
 
 void wait_point::wake() noexcept {
-    if (!frame_) {
-        try {
-            loop::current().call_soon([this] { foreign_.resume(); });
-        } catch (...) {  // the loop is closing, or there is no memory for a turn of its own
-            foreign_.resume();
-        }
-        return;
-    }
+    if (!frame_) [[unlikely]]
+        return wake_foreign();
     task_core& task = static_cast<task_core&>(*frame_->owner);
     task.leaf = nullptr;
     task.schedule(this);
+}
+
+[[gnu::noinline]] void wait_point::wake_foreign() noexcept {
+    try {
+        loop::current().call_soon([this] { foreign_.resume(); });
+    } catch (...) {  // the loop is closing, or there is no memory for a turn of its own
+        foreign_.resume();
+    }
 }
 
 void wait_point::complete_or_wake() noexcept {

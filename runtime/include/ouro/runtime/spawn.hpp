@@ -105,10 +105,11 @@ class task_core : public task_runner, public list_link {
     friend class ouro::loop;
     friend struct loop_state;
     void step() noexcept;
-    void take_down() noexcept;
+    [[gnu::noinline]] void note_step(loop_state& state) noexcept;
+    [[gnu::noinline]] void take_down() noexcept;  // a failure must not burden the way of a value
     bool failed_unseen() const noexcept;
     void report_unseen() noexcept;
-    void finish() noexcept;
+    [[gnu::noinline]] void finish() noexcept;
     void collect_outcome(promise_base& root) noexcept;
     static void run_ready(ready_node& node) noexcept;
     void schedule(wait_point* waking) noexcept;
@@ -380,11 +381,15 @@ namespace detail {
 /// Gives a new task its name and values, makes it a child of `into`, and sees to its first step.
 void start(task_core& made, spawn_options& options, nursery* into);
 
+template <class T>
+task_handle<T> make_task(loop& home, task<T> body, const std::source_location& created) {
+    require_open_loop(home, "spawn");
+    return task_handle<T>(new task_state<T>(home, std::move(body), created));
+}
 /// Makes the task, tells `into` of it, and sees to its first step.
 template <class T>
 task_handle<T> launch(loop& home, task<T> body, spawn_options options, nursery* into = nullptr) {
-    require_open_loop(home, "spawn");
-    task_handle<T> made(new task_state<T>(home, std::move(body), options.created));
+    auto made = make_task(home, std::move(body), options.created);
     start(made.state(), options, into);
     return made;
 }
@@ -400,7 +405,9 @@ task_handle<T> launch(loop& home, task<T> body, spawn_options options, nursery* 
 template <class T>
 task_handle<T> spawn(loop& home, task<T> body,
                      std::source_location created = std::source_location::current()) {
-    return detail::launch(home, std::move(body), {.created = created});
+    auto made = detail::make_task(home, std::move(body), created);
+    made.state().start_later();
+    return made;
 }
 /// Starts `body` beside the caller, on the running loop.
 template <class T>

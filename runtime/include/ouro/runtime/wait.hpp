@@ -91,6 +91,7 @@ class wait_point {
   private:
     friend class task_core;
     void deliver_due_cancel() noexcept;
+    void wake_foreign() noexcept;
 
     const wait_kind* kind_;
     promise_base* frame_ = nullptr;    // the waiting frame of a task,
