@@ -51,13 +51,15 @@ void mailbox::take(std::vector<callback>& into) {
 
 void mailbox::close() noexcept {
     std::vector<callback> left;
-    link_queue lost;
-    const std::lock_guard lock(guard_);
-    home_ = nullptr;
-    owner_.store(nullptr, std::memory_order_relaxed);
-    while (auto link = results_.pop()) lost.push(std::move(link));
-    left.swap(letters_);
-    pending_.store(false, std::memory_order_release);
+    link_queue lost = [&] {
+        const std::lock_guard lock(guard_);
+        home_ = nullptr;
+        owner_.store(nullptr, std::memory_order_relaxed);
+        left.swap(letters_);
+        pending_.store(false, std::memory_order_release);
+        return std::move(results_);
+    }();
+    while (const auto link = lost.pop()) link->drop();
 }
 
 }  // namespace detail
