@@ -14,6 +14,8 @@
 
 namespace ouro::detail {
 
+class signal_watch;
+
 /// FIFO of ready nodes.
 class ready_queue {
   public:
@@ -82,6 +84,8 @@ struct loop_state {
     void run_expired() noexcept;
 
     void run_until_stopped();
+    template <class Goes>
+    void run_turns(clock::time_point until, Goes goes_on) noexcept;
     void deliver(const completion& done) noexcept;
     void complete_later(op& target, std::int32_t res) noexcept;
     /// Calls `item`, timing it in debug mode.
@@ -93,6 +97,8 @@ struct loop_state {
     void report(failure_report what) noexcept { self.call_exception_handler(what); }
 
     // The end.
+    /// Cancels every task and runs until all have ended or `limit` is over.
+    void see_off(clock::time_point limit) noexcept;
     void close() noexcept;
     void drop_scheduled() noexcept;
     void shut_resources() noexcept;
@@ -119,6 +125,7 @@ struct loop_state {
     list<task_core> tasks;   // not done
     list<task_core> unseen;  // failed, and nobody has looked at it yet
     list<loop_resource> resources;
+    signal_watch* signals = nullptr;  // while somebody wants to be told of any
     function<void(loop&, const failure_report&)> handler;
     task_core* current_task = nullptr;
     std::string last_stepped;  // debug mode: the name of the task that ran last

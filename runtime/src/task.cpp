@@ -1,6 +1,5 @@
 // Spawned tasks: the trampoline, the way up of an error, cancellation and joining.
 #include <atomic>
-#include <cstdio>
 #include <utility>
 
 #include <ouro/runtime/spawn.hpp>
@@ -412,19 +411,6 @@ void sleep_awaitable::start() noexcept {
     } catch (const std::bad_alloc&) {
         wake_failed(error(std::errc::not_enough_memory, "sleep"));
     }
-}
-
-std::unique_ptr<loop> make_main_loop() try {
-    return std::make_unique<loop>();
-} catch (const std::system_error& refused) {
-    const std::string text = std::string("ouro: ") + refused.what() + "\n";
-    std::fwrite(text.data(), 1, text.size(), stderr);
-    return nullptr;
-}
-
-void report_main_failure(const error& why) noexcept {
-    const std::string text = "ouro: " + why.describe() + "\n";
-    std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
 }  // namespace detail

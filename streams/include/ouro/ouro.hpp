@@ -9,6 +9,8 @@
 #include <ouro/proto/server.hpp>
 #include <ouro/proto/transport.hpp>
 #include <ouro/runtime/loop.hpp>
+#include <ouro/runtime/run.hpp>
+#include <ouro/runtime/signals.hpp>
 #include <ouro/runtime/spawn.hpp>
 #include <ouro/runtime/task.hpp>
 #include <ouro/streams/open_connection.hpp>
