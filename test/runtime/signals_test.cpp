@@ -234,14 +234,15 @@ OURO_ASYNC_TEST(a_set_gives_each_signal_once) {
 }
 
 OURO_ASYNC_TEST(a_set_keeps_what_comes_between_two_waits) {
-    signal_set both{harmless, also_harmless};
+    const auto both =
+        std::make_shared<signal_set>(std::initializer_list<int>{harmless, also_harmless});
     send_signal(harmless);
     send_signal(also_harmless);
     co_await sleep(1ms);
     co_await settle(20);
-    BOOST_TEST(co_await both.next() == also_harmless);  // the lower number
-    BOOST_TEST(co_await both.next() == harmless);
-    auto waits = spawn([&both]() -> task<int> { co_return co_await both.next(); });
+    BOOST_TEST(co_await both->next() == also_harmless);  // the lower number
+    BOOST_TEST(co_await both->next() == harmless);
+    auto waits = spawn([both]() -> task<int> { co_return co_await both->next(); });
     co_await settle();
     BOOST_TEST(!waits.done());
     waits.cancel();
