@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "loop_state.hpp"
+#include "signal_watch.hpp"
 
 namespace ouro {
 namespace {
@@ -237,20 +238,33 @@ void loop_state::run_expired() noexcept {
     expired.clear();
 }
 
-void loop_state::run_until_stopped() {
+/// Runs turns for as long as `goes_on`, each of which waits until `until` at most.
+template <class Goes>
+void loop_state::run_turns(clock::time_point until, Goes goes_on) noexcept {
     forget_loop_in_children();
     running_loop = &self;
     running = true;
     thread = std::this_thread::get_id();
     do {
-        turn(stopping ? clock::time_point::min() : clock::time_point::max());
-    } while (!stopping);
+        turn(stopping ? clock::time_point::min() : until);
+    } while (goes_on());
     stopping = false;
     running = false;
     running_loop = nullptr;
     // What the last turn wrote must leave even if nobody runs this loop again.
     run_turn_end_hooks();
     kernel->submit();
+}
+
+void loop_state::run_until_stopped() {
+    run_turns(clock::time_point::max(), [this] { return !stopping; });
+}
+
+void loop_state::see_off(clock::time_point limit) noexcept {
+    if (closed || kernel->foreign_process() || kernel->foreign_thread()) return;
+    cancel_tasks();
+    if (!live_tasks) return;
+    run_turns(limit, [this, limit] { return live_tasks && !stopping && kernel->now() < limit; });
 }
 
 void loop_state::complete_later(op& target, std::int32_t res) noexcept {
@@ -402,6 +416,9 @@ result<> loop::may_run() const {
     }
     if (state.kernel->foreign_thread()) {
         return error(errc::wrong_thread, "run a loop that belongs to the thread that ran it first");
+    }
+    if (state.signals && !state.signals->belongs_here()) {
+        return error(errc::wrong_thread, "run a loop that has the signals of another thread");
     }
     return state.kernel->adopt_thread();
 }

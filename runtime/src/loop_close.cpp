@@ -4,6 +4,8 @@
 #include <string>
 
 #include "loop_state.hpp"
+#include "signal_watch.hpp"
+#include "waiting.hpp"
 
 namespace ouro::detail {
 namespace {
@@ -23,6 +25,7 @@ void loop_state::close() noexcept {
         return;
     }
     drop_scheduled();
+    if (signals) signals->end();  // rule 695
     closing = true;
     if (kernel->foreign_thread()) return close_elsewhere();
     cancel_tasks();
@@ -148,12 +151,14 @@ void loop_state::drop_deferred() noexcept {
 void loop_state::destroy_tasks() noexcept {
     // The youngest first: children refer to what their parents own.
     while (task_core* left = tasks.back()) {
-        report(
-            {.level = severity::warning,
-             .message = words("the loop closed while a task was still waiting; it was destroyed"),
-             .error = {},
-             .subject = words([left] { return left->name(); }),
-             .created = {}});
+        report({.level = severity::warning,
+                .message = words([left] {
+                    return "the loop closed while a task was still waiting: " +
+                           where_it_waits(*left) + "; it was destroyed";
+                }),
+                .error = {},
+                .subject = words([left] { return left->name(); }),
+                .created = {}});
         left->destroy_frames();
         ready = {};  // it may have woken one that is destroyed next
     }

@@ -15,6 +15,8 @@
 
 namespace ouro::detail {
 
+class signal_watch;
+
 /// FIFO of ready nodes.
 class ready_queue {
   public:
@@ -89,6 +91,8 @@ struct loop_state {
     void run_expired() noexcept;
 
     void run_until_stopped();
+    template <class Goes>
+    void run_turns(clock::time_point until, Goes goes_on) noexcept;
     void deliver(const completion& done) noexcept;
     void complete_later(op& target, std::int32_t res) noexcept;
     /// Calls `item`, timing it in debug mode.
@@ -100,6 +104,8 @@ struct loop_state {
     void report(failure_report what) noexcept { self.call_exception_handler(what); }
 
     // The end.
+    /// Cancels every task and runs until all have ended or `limit` is over.
+    void see_off(clock::time_point limit) noexcept;
     void close() noexcept;
     void drop_scheduled() noexcept;
     void shut_resources() noexcept;
@@ -128,6 +134,7 @@ struct loop_state {
     list<task_core> unseen;  // failed, and nobody has looked at it yet
     list<future_core> futures;
     list<loop_resource> resources;
+    signal_watch* signals = nullptr;  // while somebody wants to be told of any
     function<void(loop&, const failure_report&)> handler;
     task_core* current_task = nullptr;
     clock::time_point turn_began;  // to a few milliseconds, for ages

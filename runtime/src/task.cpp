@@ -1,6 +1,5 @@
 // Spawned tasks: the trampoline, the way up of an error, cancellation and joining.
 #include <atomic>
-#include <cstdio>
 #include <utility>
 
 #include <ouro/runtime/spawn.hpp>
@@ -495,20 +494,4 @@ std::vector<task_ref> all_tasks(loop& home) {
     return all;
 }
 
-namespace detail {
-
-std::unique_ptr<loop> make_main_loop() try {
-    return std::make_unique<loop>();
-} catch (const std::system_error& refused) {
-    const std::string text = std::string("ouro: ") + refused.what() + "\n";
-    std::fwrite(text.data(), 1, text.size(), stderr);
-    return nullptr;
-}
-
-void report_main_failure(const error& why) noexcept {
-    const std::string text = "ouro: " + why.describe() + "\n";
-    std::fwrite(text.data(), 1, text.size(), stderr);
-}
-
-}  // namespace detail
 }  // namespace ouro

@@ -1,4 +1,4 @@
-// Tasks beside you: spawn, handles, run, sleep, yield.
+// Tasks beside you: spawn, handles, sleep, yield.
 #pragma once
 
 #include <chrono>
@@ -513,39 +513,6 @@ result<T> loop::run_until_complete(const task_handle<T>& main) {
         return state.value();  // others may ask for it as well
     } else {
         return std::move(state.value());
-    }
-}
-
-namespace detail {
-/// A loop, or null after saying on stderr why there is none.
-std::unique_ptr<loop> make_main_loop();
-/// Prints why the program ends early.
-void report_main_failure(const error& why) noexcept;
-}  // namespace detail
-
-/// Runs `body(arguments...)` as the main task of a new loop, then cancels what is left, waits for
-/// it and closes the loop.
-///
-/// Result  an exit code: what a `task<int>` returned, 0 for other tasks; 1 when it failed or no
-///         loop could be made, after a line on stderr that says why. An exception of `body` leaves
-///         `run` once the loop is closed.
-template <class F, class... Args>
-int run(F&& body, Args&&... arguments) {
-    using value = detail::spawned_value<std::decay_t<F>, std::decay_t<Args>...>;
-    const auto home = detail::make_main_loop();
-    if (!home) return 1;
-    auto outcome =
-        home->run_until_complete(detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
-            std::forward<F>(body), std::forward<Args>(arguments)...));
-    home->close();
-    if (!outcome) {
-        detail::report_main_failure(outcome.error());
-        return 1;
-    }
-    if constexpr (std::is_same_v<value, int>) {
-        return *outcome;
-    } else {
-        return 0;
     }
 }
 
