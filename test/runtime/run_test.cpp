@@ -118,7 +118,7 @@ BOOST_AUTO_TEST_CASE(run_cancels_what_the_main_task_left_and_waits_for_it) {
     BOOST_TEST(order == "mse");
 }
 
-// rule 707
+// rule 707, fault 80
 BOOST_AUTO_TEST_CASE(the_first_signal_cancels_the_main_task_and_the_exit_code_tells_of_it) {
     for (const int signum : {SIGINT, SIGTERM}) {
         const auto child = in_child([signum] {
