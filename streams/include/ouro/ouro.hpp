@@ -8,7 +8,13 @@
 #include <ouro/proto/protocol.hpp>
 #include <ouro/proto/server.hpp>
 #include <ouro/proto/transport.hpp>
+#include <ouro/runtime/barrier.hpp>
+#include <ouro/runtime/condition.hpp>
+#include <ouro/runtime/event.hpp>
+#include <ouro/runtime/lock.hpp>
 #include <ouro/runtime/loop.hpp>
+#include <ouro/runtime/queue.hpp>
+#include <ouro/runtime/semaphore.hpp>
 #include <ouro/runtime/spawn.hpp>
 #include <ouro/runtime/task.hpp>
 #include <ouro/streams/open_connection.hpp>
