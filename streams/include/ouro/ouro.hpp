@@ -19,6 +19,13 @@
 #include <ouro/runtime/run.hpp>
 #include <ouro/runtime/shield.hpp>
 #include <ouro/runtime/signals.hpp>
+#include <ouro/runtime/barrier.hpp>
+#include <ouro/runtime/condition.hpp>
+#include <ouro/runtime/event.hpp>
+#include <ouro/runtime/lock.hpp>
+#include <ouro/runtime/loop.hpp>
+#include <ouro/runtime/queue.hpp>
+#include <ouro/runtime/semaphore.hpp>
 #include <ouro/runtime/spawn.hpp>
 #include <ouro/runtime/task.hpp>
 #include <ouro/runtime/task_group.hpp>
