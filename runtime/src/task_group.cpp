@@ -65,8 +65,7 @@ task<> nursery::wait_for_all() {
 
 // ---- task_group
 
-task_group::task_group(std::source_location where)
-    : nursery("group", where), cancelling_before_(owner().cancelling()) {}
+task_group::task_group(std::source_location where) : nursery("group", where) {}
 
 void task_group::require_open() const {
     if (!ending_) return;
@@ -120,7 +119,7 @@ task<> task_group::leave(error body_failed, std::exception_ptr body_threw) {
     error cancelled = waited ? std::move(body_failed) : waited.error();
     if (cancelled != errc::cancelled) cancelled = {};
     // A cancellation that was only to end the body has done so (rule 145).
-    if (cancelled_parent_ && owner().uncancel() <= cancelling_before_) cancelled = {};
+    if (cancelled_parent_ && take_back()) cancelled = {};
 
     if (failures_.empty() && only_failure_) failures_.push_back(std::move(only_failure_));
     if (!failures_.empty()) co_await fail();

@@ -10,20 +10,35 @@ namespace detail {
 
 // ---- scopes
 
-scope::scope(const char* kind, const std::source_location& where)
-    : kind_(kind), where_(where), owner_(task_core::current()) {
-    if (!owner_) {
-        throw std::system_error(make_error_code(errc::invalid_state),
-                                std::string("enter a ") + kind + " outside of a task");
-    }
-    outer_ = std::exchange(owner_->scopes, this);
+namespace {
+
+task_core& require_task(const char* kind) {
+    if (task_core* const running = task_core::current()) return *running;
+    throw std::system_error(make_error_code(errc::invalid_state),
+                            std::string("enter a ") + kind + " outside of a task");
 }
+
+}  // namespace
+
+scope::scope(const char* kind, const std::source_location& where)
+    : cancelling_before_(require_task(kind).cancelling()),
+      due_before_(task_core::current()->must_cancel),
+      kind_(kind),
+      where_(where),
+      owner_(task_core::current()),
+      outer_(std::exchange(owner_->scopes, this)) {}
 
 scope::~scope() {
     // The innermost one as a rule: blocks end from the inside out.
     scope** link = &owner_->scopes;
     while (*link != this) link = &(*link)->outer_;
     *link = outer_;
+}
+
+bool scope::take_back() noexcept {
+    const bool only_ours = owner_->uncancel() <= cancelling_before_;
+    if (only_ours && !due_before_) owner_->must_cancel = false;
+    return only_ours;
 }
 
 namespace {
@@ -69,7 +84,7 @@ clock::time_point current_deadline() noexcept {
 
 timeout::timeout(std::optional<clock::duration> delay, std::optional<clock::time_point> when,
                  const std::source_location& where)
-    : scope("timeout", where), delay_(delay), cancelling_before_(owner().cancelling()) {
+    : scope("timeout", where), delay_(delay) {
     timer_node::fire = &came;
     set(delay ? owner().home().deadline_after(*delay) : when);
 }
@@ -78,8 +93,7 @@ timeout::~timeout() {
     if (queued()) remove_timer(owner().home(), *this);
     if (!expired_) return;
     error* const leaving = owner().unwinding;
-    // With other requests pending, somebody further out wants the task to end (rules 162, 167).
-    const bool ours = owner().uncancel() <= cancelling_before_;
+    const bool ours = take_back();  // if not, somebody further out is next (rule 162)
     if (!leaving) return;
     detail::words why([this] { return reason(); });
     if (ours && *leaving == errc::cancelled) {

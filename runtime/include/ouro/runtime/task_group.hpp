@@ -116,7 +116,6 @@ class task_group : private detail::nursery {
 
     std::vector<error> failures_;    // in the order in which they happened
     error only_failure_;             // the first one, when there was no memory for the list
-    unsigned cancelling_before_;     // requests that the parent had when it entered
     bool body_ended_ = false;        // the parent waits for the children
     bool ending_ = false;            // everything was cancelled, nothing may be started
     bool cancelled_parent_ = false;  // to end the body

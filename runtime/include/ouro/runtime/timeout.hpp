@@ -59,7 +59,6 @@ class [[nodiscard]] timeout : public detail::scope, private detail::timer_node {
     std::string reason() const;
 
     std::optional<clock::duration> delay_;  // as it was asked for, for the text
-    unsigned cancelling_before_;  // requests that were there when it was entered (rule 167)
     bool expired_ = false;
 };
 
