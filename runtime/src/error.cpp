@@ -175,7 +175,7 @@ error error::several(std::vector<error> causes, detail::words doing) noexcept {
     return made;
 }
 
-error error::first_of(std::vector<error> causes) noexcept {
+error error::first_of(std::vector<error>&& causes) noexcept {
     error made = causes.front();
     if (causes.size() == 1) return made;
     if (auto* known = made.more()) known->causes = std::move(causes);

@@ -123,8 +123,8 @@ class error {
     /// Several failures as one; the text lists each (rule 372).
     static error several(std::vector<error> causes, detail::words doing = {}) noexcept;
     /// The first of `causes`, which has all of them as its `causes` when there are more. At least
-    /// one.
-    static error first_of(std::vector<error> causes) noexcept;
+    /// one. Without memory it has none, and `causes` is left alone.
+    static error first_of(std::vector<error>&& causes) noexcept;
 
     error(const error& other) noexcept;
     error& operator=(const error& other) noexcept;
