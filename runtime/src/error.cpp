@@ -285,7 +285,9 @@ error& error::because(detail::words reason) noexcept {
     return *this;
 }
 
-error& error::becomes(std::errc code) noexcept {
+error& error::becomes(std::errc code, detail::words reason) noexcept {
+    auto* const known = !reason.empty() ? more() : nullptr;
+    if (known) known->reason = std::move(reason);
     const std::error_code as = std::make_error_code(code);
     value_ = as.value();
     category_ = &as.category();

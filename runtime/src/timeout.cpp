@@ -97,7 +97,7 @@ timeout::~timeout() {
     if (!leaving) return;
     detail::words why([this] { return reason(); });
     if (ours && *leaving == errc::cancelled) {
-        leaving->becomes(std::errc::timed_out);
+        leaving->becomes(std::errc::timed_out, std::move(why));
     } else {
         leaving->because(std::move(why));
     }
@@ -110,6 +110,7 @@ std::optional<clock::time_point> timeout::when() const noexcept {
 
 bool timeout::reschedule(std::optional<clock::time_point> when) {
     if (expired_) return false;
+    // Taking the timer out leaves room for it in the queue: only one that was not there can fail.
     if (queued()) remove_timer(owner().home(), *this);
     delay_.reset();
     set(when);
@@ -117,9 +118,11 @@ bool timeout::reschedule(std::optional<clock::time_point> when) {
 }
 
 void timeout::set(std::optional<clock::time_point> when) {
-    deadline_ = when.value_or(clock::time_point::max());
-    timer_node::when = deadline_;
-    if (when) add_timer(owner().home(), *this);
+    deadline_ = clock::time_point::max();
+    if (!when) return;
+    timer_node::when = *when;
+    add_timer(owner().home(), *this);
+    deadline_ = *when;
 }
 
 void timeout::came(timer_node& timer) noexcept {
