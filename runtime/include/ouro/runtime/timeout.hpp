@@ -82,10 +82,20 @@ error no_time(const std::source_location& where) noexcept;
 /// Cancels what may be cancelled, and waits for its end.
 template <class Handle>
 task<awaited<Handle>> wait_without_time(Handle handle, std::source_location where) {
+    const task_ref self = current_task();
+    const unsigned before = self.cancelling();
     handle.cancel(cancel_cause::timeout);
     auto ended = co_await as_result(handle.join());
-    if (!ended && ended.error() == errc::cancelled) co_return no_time(where);
+    const bool only_ours = self.cancelling() <= before;  // the waiter was not cancelled meanwhile
+    if (only_ours && !ended && ended.error() == errc::cancelled) co_return no_time(where);
     co_return ended;
+}
+
+/// For one of several references: the others may want the value as well.
+template <class Handle>
+task<awaited<Handle>> join_until(Handle handle, clock::duration delay, std::source_location where) {
+    timeout limit(delay, where);
+    co_return co_await handle;
 }
 
 template <class T>
@@ -121,13 +131,19 @@ task<T> wait_for(task<T> body, std::chrono::duration<Rep, Period> delay,
     return detail::wait_until<task<T>>(std::move(body), detail::bounded(delay), where);
 }
 /// The same for a task that runs already, or a future.
-template <detail::cancellable Handle, class Rep, class Period>
-auto wait_for(Handle handle, std::chrono::duration<Rep, Period> delay,
+template <class Handle, class Rep, class Period>
+    requires detail::cancellable<std::remove_cvref_t<Handle>>
+auto wait_for(Handle&& handle, std::chrono::duration<Rep, Period> delay,
               std::source_location where = std::source_location::current()) {
+    using kept = std::remove_cvref_t<Handle>;
     if (delay <= delay.zero() && !handle.done()) {
-        return detail::wait_without_time<Handle>(std::move(handle), where);
+        return detail::wait_without_time<kept>(std::forward<Handle>(handle), where);
     }
-    return detail::wait_until<Handle>(std::move(handle), detail::bounded(delay), where);
+    if constexpr (std::is_lvalue_reference_v<Handle>) {
+        return detail::join_until<kept>(handle, detail::bounded(delay), where);
+    } else {
+        return detail::wait_until<kept>(std::move(handle), detail::bounded(delay), where);
+    }
 }
 /// The same for an innermost awaitable.
 template <detail::leaf_awaitable Leaf, class Rep, class Period>
