@@ -86,12 +86,16 @@ timeout::timeout(std::optional<clock::duration> delay, std::optional<clock::time
                  const std::source_location& where)
     : scope("timeout", where), delay_(delay) {
     timer_node::fire = &came;
-    set(delay ? owner().home().deadline_after(*delay) : when);
+    if (delay) {
+        set(owner().home().deadline_after(*delay), *delay <= delay->zero());
+    } else {
+        set(when, when && *when <= owner().home().time());
+    }
 }
 
 timeout::~timeout() {
     if (queued()) remove_timer(owner().home(), *this);
-    if (!expired_) return;
+    if (!cancelled_) return;
     error* const leaving = owner().unwinding;
     const bool ours = take_back();  // if not, somebody further out is next (rule 162)
     if (!leaving) return;
@@ -109,25 +113,34 @@ std::optional<clock::time_point> timeout::when() const noexcept {
 }
 
 bool timeout::reschedule(std::optional<clock::time_point> when) {
-    if (expired_) return false;
+    if (expired()) return false;
+    if (cancelled_) take_back();
+    cancelled_ = at_once_ = false;
     // Taking the timer out leaves room for it in the queue: only one that was not there can fail.
     if (queued()) remove_timer(owner().home(), *this);
     delay_.reset();
-    set(when);
+    set(when, when && *when <= owner().home().time());
     return true;
 }
 
-void timeout::set(std::optional<clock::time_point> when) {
+/// A deadline that has passed already comes at the very next await, before whatever is ready (rule
+/// 164): no timer could be that quick. One that the task will be cancelled at anyway needs nothing.
+void timeout::set(std::optional<clock::time_point> when, bool passed) {
     deadline_ = clock::time_point::max();
     if (!when) return;
     timer_node::when = *when;
-    add_timer(owner().home(), *this);
+    if (!passed) {
+        add_timer(owner().home(), *this);
+    } else if (!owner().must_cancel) {
+        at_once_ = true;
+        came(*this);
+    }
     deadline_ = *when;
 }
 
 void timeout::came(timer_node& timer) noexcept {
     auto& self = static_cast<timeout&>(timer);
-    self.expired_ = true;
+    self.cancelled_ = true;
     self.owner().cancel(cancel_cause::timeout, detail::words([&] { return self.reason(); }));
 }
 

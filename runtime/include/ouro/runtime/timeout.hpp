@@ -49,17 +49,20 @@ class [[nodiscard]] timeout : public detail::scope, private detail::timer_node {
     /// Moves the deadline, or takes it away (rule 171). False once it has passed (rule 170).
     bool reschedule(std::optional<clock::time_point> when);
     /// True once the time has come, whatever the block made of it.
-    bool expired() const noexcept { return expired_; }
+    bool expired() const noexcept { return cancelled_ && !unnoticed(); }
 
   private:
     timeout(std::optional<clock::duration> delay, std::optional<clock::time_point> when,
             const std::source_location& where);
-    void set(std::optional<clock::time_point> when);
+    void set(std::optional<clock::time_point> when, bool passed);
+    /// It had no time from the start, and no await has told the task yet.
+    bool unnoticed() const noexcept { return at_once_ && owner().must_cancel; }
     static void came(timer_node& timer) noexcept;
     std::string reason() const;
 
     std::optional<clock::duration> delay_;  // as it was asked for, for the text
-    bool expired_ = false;
+    bool cancelled_ = false;                // it has asked the task to end,
+    bool at_once_ = false;                  // without a timer
 };
 
 /// `timeout` with a point in time.
