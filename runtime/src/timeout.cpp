@@ -96,7 +96,7 @@ timeout::timeout(std::optional<clock::duration> delay, std::optional<clock::time
 timeout::~timeout() {
     if (queued()) remove_timer(owner().home(), *this);
     if (!cancelled_) return;
-    error* const leaving = owner().unwinding;
+    error* const leaving = expired() ? owner().unwinding : nullptr;
     const bool ours = take_back();  // if not, somebody further out is next (rule 162)
     if (!leaving) return;
     detail::words why([this] { return reason(); });
