@@ -283,12 +283,14 @@ bool task_core::cancel(cancel_cause cause, words why) noexcept {
         ++each->cancel_requests_;
         each->cause_ = cause;
         each->reason_ = words([&] { return why.text(); });
-        if (!each->leaf) {
+        task_core* const joined = each->joined();
+        // One that has just ended is about to wake this one: too late to pass anything on (rule
+        // 104).
+        if (!each->leaf || (joined && joined->done())) {
             each->must_cancel = true;
             each->came_late_ = false;
             break;
         }
-        task_core* const joined = each->joined();
         if (!joined) each->leaf->kind().cancel(*each->leaf, cause);
         each = joined;
     }
