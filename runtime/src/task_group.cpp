@@ -75,8 +75,11 @@ void task_group::require_open() const {
 }
 
 void task_group::child_ended(detail::task_core& child) noexcept {
-    if (child.state() == detail::outcome::value || child.cancelled()) return;
-    const detail::words who([&] { return child.name() + " failed"; });
+    if (child.state() == detail::outcome::value) return;
+    const bool cancelled = child.cancelled();
+    if (cancelled && (ending_ || !fails_when_cancelled())) return;
+    const detail::words who(
+        [&] { return child.name() + (cancelled ? " was cancelled" : " failed"); });
     failed(child.state() == detail::outcome::threw ? error::from_exception(child.thrown_seen())
                                                    : child.failure_seen());
     abort(cancel_cause::sibling_failed, who);

@@ -106,6 +106,10 @@ class task_group : private detail::nursery {
     /// Waits for the children, then fails with what the group failed with.
     task<> leave(error body_failed, std::exception_ptr body_threw);
 
+  protected:
+    /// Whether a child that was cancelled has failed: not here, it just does not take part.
+    virtual bool fails_when_cancelled() const noexcept { return false; }
+
   private:
     void require_open() const;
     void child_ended(detail::task_core& child) noexcept override;
