@@ -42,7 +42,7 @@ scheduled_call::scheduled_call(loop_state& owner, callback callable,
 
 void scheduled_call::release() noexcept {
     if (--references > 0) return;
-    from == origin::future ? delete_future_call(*this) : delete this;
+    from == origin::done ? delete static_cast<done_call*>(this) : delete this;
 }
 
 void scheduled_call::cancel() noexcept {
@@ -50,7 +50,7 @@ void scheduled_call::cancel() noexcept {
     cancelled = true;
     what.reset();
     // The ready queue skips it when its turn comes.
-    if (from == origin::future) return withdraw_future_call(*this);
+    if (from == origin::done) return static_cast<done_call*>(this)->withdraw();
     if (from == origin::timer && remove_timer(home->self, *this)) {
         --home->live_calls;
         release();
@@ -61,7 +61,7 @@ const char* scheduled_call::name() const noexcept {
     switch (from) {
     case origin::timer:
         return "timer";
-    case origin::future:
+    case origin::done:
         return "on_done";
     default:
         return "call_soon";
@@ -83,6 +83,35 @@ void scheduled_call::call() noexcept {
         }
         what.reset();
     }
+    release();
+}
+
+done_call::done_call(loop_state& owner, callback callable, std::source_location where) noexcept
+    : scheduled_call(owner, std::move(callable), where) {
+    from = origin::done;
+    --home->live_calls;  // it is not queued yet
+}
+
+void done_call::due() noexcept {
+    if (home->closing) return drop();
+    waiting = false;
+    let_go();
+    ++home->live_calls;
+    home->ready.push(*this);
+}
+
+void done_call::drop() noexcept {
+    waiting = false;
+    cancelled = true;
+    let_go();
+    what.reset();
+    release();
+}
+
+void done_call::withdraw() noexcept {
+    if (!waiting) return;  // it is in the ready queue, which skips it, or was dropped
+    waiting = false;
+    let_go();
     release();
 }
 
@@ -125,6 +154,8 @@ void loop_state::take_letters(ready_queue& into) noexcept {
         box->take(letters);
     }
     std::size_t taken = 0;
+    context none;  // not that of the task that happens to look: each has the values of who posted
+    const context::use in(none);
     try {
         for (; taken < letters.size(); ++taken) {
             into.push(*new scheduled_call(*this, std::move(letters[taken]), {}));

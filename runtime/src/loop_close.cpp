@@ -151,14 +151,15 @@ void loop_state::drop_deferred() noexcept {
 void loop_state::destroy_tasks() noexcept {
     // The youngest first: children refer to what their parents own.
     while (task_core* left = tasks.back()) {
-        report({.level = severity::warning,
-                .message = words([left] {
-                    return "the loop closed while a task was still waiting: " +
-                           where_it_waits(*left) + "; it was destroyed";
-                }),
-                .error = {},
-                .subject = words([left] { return left->name(); }),
-                .created = {}});
+        {
+            const context::use values(left->context_);  // the handler runs in that of its subject
+            report({.level = severity::warning,
+                    .message =
+                        words("the loop closed while a task was still waiting; it was destroyed"),
+                    .error = {},
+                    .subject = words([left] { return left->name(); }),
+                    .created = {}});
+        }
         left->destroy_frames();
         ready = {};  // it may have woken one that is destroyed next
     }

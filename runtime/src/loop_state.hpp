@@ -48,7 +48,7 @@ struct scheduled_call : ready_node, timer_node {
     callback what;
     std::source_location created;
     unsigned references = 1;  // the queue it is in
-    enum class origin : unsigned char { soon, timer, future } from = origin::soon;
+    enum class origin : unsigned char { soon, timer, done } from = origin::soon;
     bool cancelled = false;
     bool ran = false;
     context values;  // task-local values it runs with
@@ -62,9 +62,21 @@ struct scheduled_call : ready_node, timer_node {
     static void fire_timer(timer_node& node) noexcept { static_cast<scheduled_call&>(node).call(); }
 };
 
-/// Parts of a call that waits for a future (future.cpp).
-void withdraw_future_call(scheduled_call& call) noexcept;
-void delete_future_call(scheduled_call& call) noexcept;
+/// A call that is queued once what it waits for, a task or a future, is done.
+struct done_call : scheduled_call {
+    done_call(loop_state& home, callback what, std::source_location created) noexcept;
+    virtual ~done_call() = default;
+    /// Leaves what it waits for, which nothing of it may refer to afterwards.
+    virtual void let_go() noexcept = 0;
+    /// The time has come.
+    void due() noexcept;
+    /// The time will not come.
+    void drop() noexcept;
+    /// It was cancelled.
+    void withdraw() noexcept;
+
+    bool waiting = true;
+};
 
 /// The call behind a node, or null when the node is something else.
 inline scheduled_call* as_scheduled_call(ready_node& node) noexcept {

@@ -76,13 +76,17 @@ void task_group::require_open() const {
 }
 
 void task_group::child_ended(detail::task_core& child) noexcept {
-    if (child.state() == detail::outcome::value || child.cancelled()) return;
+    if (child.state() == detail::outcome::value) return;
+    const bool cancelled = child.cancelled();
+    if (cancelled && (ending_ || !fails_when_cancelled())) return;
     if (child.state() == detail::outcome::threw) {
         failed(error::from_exception(child.thrown_seen()), child.thrown_seen());
     } else {
         failed(child.failure_seen(), nullptr);
     }
-    abort(cancel_cause::sibling_failed, detail::words([&] { return child.name() + " failed"; }));
+    abort(cancel_cause::sibling_failed, detail::words([&] {
+              return child.name() + (cancelled ? " was cancelled" : " failed");
+          }));
 }
 
 void task_group::parent_cancelled(const error& why) noexcept {

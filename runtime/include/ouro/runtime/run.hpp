@@ -79,9 +79,9 @@ class runner {
         if (auto ready = begin(); !ready) return result<value>(std::move(ready.error()));
         task<value> body_of_main = detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
             std::forward<F>(body), std::forward<Args>(arguments)...);
-        auto* const main = new detail::task_state<value>(get_loop(), std::move(body_of_main), {});
-        const task_handle<value> held(main);
-        const watched_main watched(*this, *main);
+        const auto held = detail::make_task(get_loop(), std::move(body_of_main), {});
+        held.state().start_later();
+        const watched_main watched(*this, held.state());
         return get_loop().run_until_complete(held);
     }
     /// The loop, made now if there is none yet (rule 705). Throws `std::system_error` when it

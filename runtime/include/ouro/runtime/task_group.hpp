@@ -121,6 +121,10 @@ class task_group : private detail::nursery {
     /// with.
     task<> leave();
 
+  protected:
+    /// Whether a child that was cancelled has failed: not here, it just does not take part.
+    virtual bool fails_when_cancelled() const noexcept { return false; }
+
   private:
     template <class T, class Body>
     friend task<T> detail::run_group(Body body, std::source_location where);
