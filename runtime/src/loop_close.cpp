@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <string>
 
+#include "inspection.hpp"
 #include "loop_state.hpp"
 
 namespace ouro::detail {
@@ -148,9 +149,9 @@ void loop_state::destroy_tasks() noexcept {
         report(
             {.level = severity::warning,
              .message = words("the loop closed while a task was still waiting; it was destroyed"),
-             .error = {},
+             .error = inspection::farewell(*left),
              .subject = words([left] { return left->name(); }),
-             .created = {}});
+             .created = left->created_});
         left->destroy_frames();
         ready = {};  // it may have woken one that is destroyed next
     }

@@ -5,6 +5,7 @@
 
 #include <ouro/runtime/spawn.hpp>
 
+#include "inspection.hpp"
 #include "loop_state.hpp"
 
 namespace ouro {
@@ -19,7 +20,7 @@ std::uint64_t next_task_number() noexcept {  // in the process, so that names ar
 }  // namespace
 
 namespace {
-constexpr wait_kind join_kind{"join", &join_wait::cancel_target};
+constexpr wait_kind join_kind{"join", &join_wait::cancel_target, nullptr, &join_wait::describe};
 }
 
 // ---- life of a task
@@ -108,14 +109,14 @@ void task_core::run_ready(ready_node& node) noexcept {
             self.failing = waking->frame_;
             self.failure = waking->take_failure();
         } else {
-            self.next_frame = waking->frame_->self;
+            self.next_frame = waking->frame_;
         }
     } else {
         self.started_ = true;
         if (self.must_cancel) {  // cancelled before its first statement (rule 105)
             fail_frame(*self.root_, self.cancellation());
         } else {
-            self.next_frame = self.root_->self;
+            self.next_frame = self.root_;
         }
     }
     self.step();
@@ -129,13 +130,15 @@ void task_core::step() noexcept {
     OURO_ASSERT(before == nullptr, "a task was stepped from inside another one's step");
     for (;;) {
         if (next_frame) {
-            std::exchange(next_frame, nullptr).resume();
+            running = std::exchange(next_frame, nullptr);
+            running->self.resume();
         } else if (failing) {
             take_down();
         } else {
             break;
         }
     }
+    running = nullptr;
     state.current_task = before;
     if (finished) {
         if (!done()) finish();
@@ -158,6 +161,7 @@ void task_core::take_down() noexcept {
         if (!frame->parent || frame->parent_catches) break;
         promise_base* const up = frame->parent;
         *frame->slot = nullptr;
+        running = up;  // what the locals of this one may ask about
         frame->self.destroy();
         frame = up;
     }
@@ -167,7 +171,7 @@ void task_core::take_down() noexcept {
         frame->fail(std::move(why));
     }
     if (frame->parent) {
-        next_frame = frame->parent->self;
+        next_frame = frame->parent;
     } else {
         finished = true;
     }
@@ -287,7 +291,7 @@ void wait_point::complete() noexcept {
     if (!frame_) return foreign_.resume();
     task_core& task = static_cast<task_core&>(*frame_->owner);
     task.leaf = nullptr;
-    task.next_frame = frame_->self;
+    task.next_frame = frame_;
     task.step();
 }
 
@@ -300,7 +304,7 @@ void wait_point::fail(error why) noexcept {
     task.leaf = nullptr;
     if (catches_) {
         failure_ = std::move(why);
-        task.next_frame = frame_->self;
+        task.next_frame = frame_;
     } else {
         task.failing = frame_;
         task.failure = std::move(why);
@@ -366,6 +370,14 @@ void join_wait::task_done() noexcept {
     wake();
 }
 
+task_core* join_wait::waiter() const noexcept {
+    return frame() ? static_cast<task_core*>(frame()->owner) : nullptr;
+}
+
+std::string join_wait::describe(const wait_point& wait) {
+    return static_cast<const join_wait&>(wait).target_->name();
+}
+
 void join_wait::cancel_target(wait_point& wait, cancel_cause cause) noexcept {
     static_cast<join_wait&>(wait).target_->cancel(cause);
 }
@@ -389,9 +401,14 @@ struct sleep_access {
         remove_timer(*self.home_, self);
         self.wake_failed(error::cancelled(cause, "sleep"));
     }
+    static std::string describe(const wait_point& wait) {
+        const auto& self = static_cast<const sleep_awaitable&>(wait);
+        if (self.when == clock::time_point::max()) return "for ever";
+        return "another " + to_text(self.when - self.home_->time());
+    }
 };
 
-const wait_kind sleep_kind{"sleep", &sleep_access::cancelled};
+const wait_kind sleep_kind{"sleep", &sleep_access::cancelled, nullptr, &sleep_access::describe};
 
 sleep_awaitable::sleep_awaitable(result<clock::time_point> deadline) noexcept
     : awaitable(sleep_kind), deadline_(std::move(deadline)) {

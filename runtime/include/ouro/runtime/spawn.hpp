@@ -15,10 +15,14 @@ namespace ouro {
 
 namespace detail {
 
+class task_core;
+
 /// Told once when a task is done. Unlinks itself when it dies.
 class done_hook : public list_link {
   public:
     virtual void task_done() noexcept = 0;
+    /// The task that waits for it here, for reports; null when no task does.
+    virtual task_core* waiter() const noexcept { return nullptr; }
 
   protected:
     ~done_hook() = default;
@@ -77,6 +81,7 @@ class task_core : public task_runner, public list_link {
     friend class wait_point;
     friend class ouro::loop;
     friend struct loop_state;
+    friend class inspection;
     void step() noexcept;
     void take_down() noexcept;
     bool failed_unseen() const noexcept;
@@ -159,8 +164,10 @@ class join_wait : public wait_point, public done_hook {
     ~join_wait() { target_->release(); }
     void start() noexcept;
     void task_done() noexcept override;
+    task_core* waiter() const noexcept override;
 
     static void cancel_target(wait_point& wait, cancel_cause cause) noexcept;
+    static std::string describe(const wait_point& wait);
 
   protected:
     friend class task_core;

@@ -27,7 +27,8 @@ enum class outcome : unsigned char { pending, value, failed, threw };
 /// The part of a spawned task that frames touch: which of them runs next, or whose await has
 /// failed.
 struct task_runner {
-    std::coroutine_handle<> next_frame;  // what the loop resumes next
+    promise_base* next_frame = nullptr;  // what the loop resumes next
+    promise_base* running = nullptr;     // what it resumed last; alive while the task is stepped
     promise_base* failing = nullptr;
     error failure;               // why, while `failing` is set
     bool finished = false;       // the root frame has ended
@@ -105,7 +106,7 @@ inline void promise_base::finished(promise_base& frame) noexcept {
     if (frame.state == outcome::failed && !frame.parent_catches) {
         fail_frame(frame, std::move(frame.failure));
     } else if (frame.parent) {
-        frame.owner->next_frame = frame.parent->self;
+        frame.owner->next_frame = frame.parent;
     } else {
         frame.owner->finished = true;
     }
@@ -229,7 +230,7 @@ class [[nodiscard]] task<T>::awaiter {
         promise_->owner = parent.owner;
         promise_->slot = &frame_;
         promise_->parent_catches = Catch;
-        parent.owner->next_frame = frame_;
+        parent.owner->next_frame = promise_;
     }
     std::conditional_t<Catch, result<T>, T> await_resume() {
         if (promise_->state == detail::outcome::threw) std::rethrow_exception(promise_->thrown);
