@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <utility>
 
 #include "loop_state.hpp"
@@ -28,6 +29,11 @@ void forget_loop_in_children() {
 }  // namespace
 
 namespace detail {
+
+constinit loop_state* first_loop = nullptr;
+namespace {
+constinit std::mutex loops_guard;  // taken when a loop is made or destroyed, and never else
+}
 
 // ---- scheduled calls
 
@@ -81,9 +87,16 @@ loop_state::loop_state(loop& owner, const loop_options& options)
       debug(options.debug || (std::getenv("OURO_DEBUG") && std::getenv("OURO_DEBUG")[0] == '1')) {
     batch.reserve(options.cq_entries < 1024 ? options.cq_entries : 1024);
     deferred.reserve(batch.capacity());
+    const std::lock_guard lock(loops_guard);
+    next_loop = std::exchange(first_loop, this);
 }
 
-loop_state::~loop_state() = default;
+loop_state::~loop_state() {
+    const std::lock_guard lock(loops_guard);
+    loop_state** link = &first_loop;
+    while (*link != this) link = &(*link)->next_loop;
+    *link = next_loop;
+}
 
 void loop_state::turn(clock::time_point until) noexcept {
     ++turns;

@@ -65,6 +65,10 @@ inline scheduled_call* as_scheduled_call(timer_node& node) noexcept {
     return node.fire == &scheduled_call::fire_timer ? static_cast<scheduled_call*>(&node) : nullptr;
 }
 
+struct loop_state;
+/// Every loop of the process, in a chain, for debuggers (tools/ouro_gdb.py).
+extern loop_state* first_loop;
+
 struct loop_state {
     loop_state(loop& self, const loop_options& options);
     ~loop_state();
@@ -106,6 +110,7 @@ struct loop_state {
     void report_leaks() noexcept;
 
     loop& self;
+    loop_state* next_loop = nullptr;  // of the process: where a debugger goes on
     std::unique_ptr<engine> kernel;
     detail::rig* const rig;  // null outside of tests
     std::shared_ptr<mailbox> box;
