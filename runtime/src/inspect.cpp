@@ -25,8 +25,8 @@ const promise_base* inspection::innermost(const task_core& of) noexcept {
     return of.waking_ ? of.waking_->frame() : of.root_;
 }
 
-bool inspection::is_wrapper(const promise_base& frame) noexcept {
-    return std::strstr(frame.where.function_name(), "ouro::detail::call_with_copies") != nullptr;
+bool inspection::is_wrapper(const std::source_location& where) noexcept {
+    return std::strstr(where.function_name(), "ouro::detail::call_with_copies") != nullptr;
 }
 
 task_report inspection::report(task_core& of) {
@@ -39,7 +39,7 @@ task_report inspection::report(task_core& of) {
     now.cause = of.cause_;
     if (now.stage == task_stage::done) return now;
     for (const promise_base* each = innermost(of); each; each = each->parent) {
-        if (each->where.line() != 0 && !is_wrapper(*each)) now.frames.push_back(each->where);
+        if (each->where.line() != 0 && !is_wrapper(each->where)) now.frames.push_back(each->where);
     }
     std::reverse(now.frames.begin(), now.frames.end());
     if (of.leaf) {
@@ -69,7 +69,7 @@ error inspection::farewell(const task_core& of) noexcept {
                                      return text;
                                  }));
     for (const promise_base* each = innermost(of); each; each = each->parent) {
-        if (each->where.line() != 0 && !is_wrapper(*each)) why.passed(each->where);
+        if (each->where.line() != 0 && !is_wrapper(each->where)) why.passed(each->where);
     }
     return why;
 }

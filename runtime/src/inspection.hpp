@@ -19,8 +19,8 @@ class inspection {
     static std::vector<task_core*> waiters(task_core& of);
     /// The innermost frame that is known; null when it has ended.
     static const promise_base* innermost(const task_core& of) noexcept;
-    /// True for the frames that only keep arguments alive: nobody wrote them.
-    static bool is_wrapper(const promise_base& frame) noexcept;
+    /// True for an await in a frame that only keeps arguments alive: nobody wrote it.
+    static bool is_wrapper(const std::source_location& where) noexcept;
     /// Why and where `of` waits, as a cancellation with its trail.
     static error farewell(const task_core& of) noexcept;
 

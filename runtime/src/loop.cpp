@@ -2,6 +2,7 @@
 #include <ouro/runtime/loop.hpp>
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -85,6 +86,7 @@ loop_state::loop_state(loop& owner, const loop_options& options)
       rig(options.rig),
       box(std::make_shared<mailbox>(owner, *kernel)),
       debug(options.debug || (std::getenv("OURO_DEBUG") && std::getenv("OURO_DEBUG")[0] == '1')) {
+    observed = debug;
     batch.reserve(options.cq_entries < 1024 ? options.cq_entries : 1024);
     deferred.reserve(batch.capacity());
     const std::lock_guard lock(loops_guard);
@@ -155,6 +157,22 @@ void loop_state::collect_expired() noexcept {
     }
 }
 
+template <class Item>
+void loop_state::observe(Item&& item, const char* what, std::source_location created) noexcept {
+    if (watch) enter_watched(what, created);
+    if (debug) {
+        timed(std::forward<Item>(item), what, created);
+    } else {
+        item();
+    }
+    if (watch) leave_watched();
+}
+
+void loop_state::step_begins(const task_core& stepped) noexcept {
+    if (debug) last_stepped = words([&] { return stepped.name(); });
+    if (watch) watch_task(stepped);
+}
+
 /// Debug mode: runs `item` and tells when it held the loop up (rule 77).
 template <class Item>
 void loop_state::timed(Item&& item, const char* what, std::source_location created) noexcept {
@@ -175,10 +193,10 @@ void loop_state::timed(Item&& item, const char* what, std::source_location creat
 }
 
 void loop_state::run_node(ready_node& node) noexcept {
-    if (!debug) return node.run(node);
+    if (!observed) return node.run(node);
     scheduled_call* const call = as_scheduled_call(node);
     const std::source_location created = call ? call->created : std::source_location{};
-    timed([&] { node.run(node); }, "a queued callback", created);
+    observe([&] { node.run(node); }, "a queued callback", created);
 }
 
 void loop_state::run_queued(ready_queue& queued) noexcept {
@@ -187,9 +205,9 @@ void loop_state::run_queued(ready_queue& queued) noexcept {
 
 void loop_state::run_completions() noexcept {
     // Nothing is added to the batch while it is delivered: what completes here goes to `deferred`.
-    if (debug) {
+    if (observed) {
         for (const completion& done : batch) {
-            timed([&] { deliver(done); }, "a completion", {});
+            observe([&] { deliver(done); }, "a completion", {});
         }
     } else {
         for (const completion& done : batch) deliver(done);
@@ -220,13 +238,13 @@ void loop_state::run_expired() noexcept {
         timer_node* timer = expired[i];
         if (!timer) continue;  // cancelled by something that ran earlier in this turn
         timer->position = timer_node::npos;
-        if (!debug) {
+        if (!observed) {
             timer->fire(*timer);
             continue;
         }
         scheduled_call* const call = as_scheduled_call(*timer);
-        timed([&] { timer->fire(*timer); }, "a timer",
-              call ? call->created : std::source_location{});
+        observe([&] { timer->fire(*timer); }, "a timer",
+                call ? call->created : std::source_location{});
     }
     expired.clear();
 }
@@ -236,6 +254,7 @@ void loop_state::run_until_stopped() {
     running_loop = &self;
     running = true;
     thread = std::this_thread::get_id();
+    if (watch) watch->thread.store(::gettid(), std::memory_order_relaxed);
     do {
         turn(stopping ? clock::time_point::min() : clock::time_point::max());
     } while (!stopping);
@@ -428,7 +447,10 @@ void loop::close() {
     running_loop = outer;
 }
 
-void loop::set_debug(bool enabled) noexcept { state_->debug = enabled; }
+void loop::set_debug(bool enabled) noexcept {
+    state_->debug = enabled;
+    state_->observed = enabled || state_->watch;
+}
 bool loop::get_debug() const noexcept { return state_->debug; }
 
 loop_counters loop::counters() const noexcept {

@@ -11,6 +11,7 @@
 #include "engine.hpp"
 #include "mailbox.hpp"
 #include "timers.hpp"
+#include "watch.hpp"
 
 namespace ouro::detail {
 
@@ -88,9 +89,15 @@ struct loop_state {
     void run_until_stopped();
     void deliver(const completion& done) noexcept;
     void complete_later(op& target, std::int32_t res) noexcept;
-    /// Calls `item`, timing it in debug mode.
+    /// Calls `item`, timing it in debug mode and telling the watchdog.
+    template <class Item>
+    void observe(Item&& item, const char* what, std::source_location created) noexcept;
     template <class Item>
     void timed(Item&& item, const char* what, std::source_location created) noexcept;
+    void enter_watched(const char* what, const std::source_location& created) noexcept;
+    void leave_watched() noexcept;
+    void watch_task(const task_core& stepped) noexcept;
+    void step_begins(const task_core& stepped) noexcept;
     void run_node(ready_node& node) noexcept;
     void require_open(const char* what) const;
     void require_own_thread(const char* what) const;
@@ -136,7 +143,9 @@ struct loop_state {
     std::uint64_t turns = 0;
     std::uint64_t delivered = 0;
     std::uint64_t late = 0;
+    loop_watch* watch = nullptr;  // of its watchdog
     bool debug = false;
+    bool observed = false;  // debug mode, or a watchdog
     bool running = false;
     bool stopping = false;
     bool closing = false;

@@ -126,7 +126,8 @@ void task_core::run_ready(ready_node& node) noexcept {
 void task_core::step() noexcept {
     loop_state& state = home_->state();
     task_core* const before = std::exchange(state.current_task, this);
-    if (state.debug) state.last_stepped = words([this] { return name(); });
+    if (state.observed) [[unlikely]]
+        state.step_begins(*this);
     OURO_ASSERT(before == nullptr, "a task was stepped from inside another one's step");
     for (;;) {
         if (next_frame) {
