@@ -89,6 +89,8 @@ class engine {
     // The synchronous part of the door. The operating system's own calls, unless an engine plays
     // that too.
     virtual clock::time_point now() const noexcept { return clock::now(); }
+    /// The same to a few milliseconds, and cheaper.
+    virtual clock::time_point coarse_now() const noexcept { return now(); }
     virtual void random(std::span<std::byte> into) noexcept;
     virtual int open_socket(int family, int type, int protocol) noexcept;
     virtual int open_pair(int family, int type, int (&fds)[2]) noexcept;

@@ -107,12 +107,15 @@ const char* to_string(cancel_cause cause) noexcept {
         return "the loop is closing";
     case cancel_cause::sibling_failed:
         return "a sibling task failed";
+    case cancel_cause::not_needed:
+        return "another one was first";
     }
     return "";
 }
 
 struct error::details {
     std::string doing;
+    std::string reason;
     cancel_cause cause = cancel_cause::none;
     std::exception_ptr exception;
     std::vector<std::source_location> trail;
@@ -172,6 +175,13 @@ error error::several(std::vector<error> causes, detail::words doing) noexcept {
     return made;
 }
 
+error error::first_of(std::vector<error> causes) noexcept {
+    error made = causes.front();
+    if (causes.size() == 1) return made;
+    if (auto* known = made.more()) known->causes = std::move(causes);
+    return made;
+}
+
 error::error(const error& other) noexcept : value_(other.value_), category_(other.category_) {
     if (!other.details_) return;
     try {
@@ -194,6 +204,7 @@ const std::string& error::doing() const noexcept { return details_ ? details_->d
 cancel_cause error::cause() const noexcept {
     return details_ ? details_->cause : cancel_cause::none;
 }
+const std::string& error::reason() const noexcept { return details_ ? details_->reason : no_text; }
 std::exception_ptr error::exception() const noexcept {
     return details_ ? details_->exception : nullptr;
 }
@@ -214,7 +225,7 @@ std::string error::message() const {
     if (!*this) return "no error";
     std::string text = details_ && !details_->doing.empty() ? details_->doing + ": " : "";
     if (!details_) return text + code().message();
-    if (!details_->causes.empty()) {
+    if (*this == errc::several_failures && !details_->causes.empty()) {
         text += "Multiple exceptions: ";
         for (std::size_t i = 0; i < details_->causes.size(); ++i) {
             if (i) text += ", ";
@@ -222,8 +233,12 @@ std::string error::message() const {
         }
         return text;
     }
-    text += code().message();
-    if (details_->cause != cancel_cause::none) {
+    // The system's word for it is "Connection timed out", whatever it was.
+    const bool deadline = details_->cause == cancel_cause::timeout && *this == std::errc::timed_out;
+    text += deadline ? "timed out" : code().message();
+    if (!details_->reason.empty()) {
+        text += ": " + details_->reason;
+    } else if (details_->cause != cancel_cause::none) {
         text += std::string(": ") + to_string(details_->cause);
     }
     if (details_->exception) {
@@ -234,6 +249,9 @@ std::string error::message() const {
         } catch (...) {
             text += " (an exception that is not a std::exception)";
         }
+    }
+    if (const std::size_t all = details_->causes.size(); all > 1) {
+        text += " (and " + std::to_string(all - 1) + " more)";
     }
     return text;
 }
@@ -248,12 +266,29 @@ std::string error::describe() const {
         text += "\n    at " + std::string(lines[i].file_name()) + ":" +
                 std::to_string(lines[i].line()) + " " + lines[i].function_name();
     }
+    if (*this == errc::several_failures) return text;  // the message has them
+    for (std::size_t i = 1; i < causes().size(); ++i) {
+        text += "\n    then " + causes()[i].message();
+    }
     return text;
 }
 
 error& error::while_doing(detail::words doing) noexcept {
     auto* const known = !doing.empty() && this->doing().empty() ? more() : nullptr;
     if (known) known->doing = std::move(doing);
+    return *this;
+}
+
+error& error::because(detail::words reason) noexcept {
+    auto* const known = !reason.empty() && this->reason().empty() ? more() : nullptr;
+    if (known) known->reason = std::move(reason);
+    return *this;
+}
+
+error& error::becomes(std::errc code) noexcept {
+    const std::error_code as = std::make_error_code(code);
+    value_ = as.value();
+    category_ = &as.category();
     return *this;
 }
 

@@ -2,9 +2,11 @@
 #include <ouro/runtime/inspect.hpp>
 
 #include <algorithm>
-#include <cstring>
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+
+#include <ouro/runtime/task_group.hpp>
 
 #include "inspection.hpp"
 #include "loop_state.hpp"
@@ -25,8 +27,30 @@ const promise_base* inspection::innermost(const task_core& of) noexcept {
     return of.waking_ ? of.waking_->frame() : of.root_;
 }
 
-bool inspection::is_wrapper(const std::source_location& where) noexcept {
-    return std::strstr(where.function_name(), "ouro::detail::call_with_copies") != nullptr;
+bool inspection::is_internal(const std::source_location& where) noexcept {
+    const std::string_view function = where.function_name();
+    std::size_t name = 0;
+    int depth = 0;
+    for (std::size_t i = 0; i < function.size(); ++i) {
+        const char c = function[i];
+        if (c == '(' && depth == 0 && !function.substr(i).starts_with("(anonymous")) break;
+        if (c == '<' || c == '(') ++depth;
+        if (c == '>' || c == ')') --depth;
+        if (c == ' ' && depth == 0) name = i + 1;
+    }
+    const std::string_view rest = function.substr(name);
+    return rest.starts_with("ouro::detail::") || rest.starts_with("ouro::task_group::leave");
+}
+
+std::vector<scope_report> inspection::scopes(const task_core& of, clock::time_point now) {
+    std::vector<scope_report> found;
+    for (const scope* each = of.scopes; each; each = each->outer()) {
+        scope_report made{each->kind(), each->where(), each->owner().id(), {}};
+        if (each->deadline() != clock::time_point::max()) made.left = each->deadline() - now;
+        found.push_back(std::move(made));
+    }
+    std::reverse(found.begin(), found.end());
+    return found;
 }
 
 task_report inspection::report(task_core& of) {
@@ -37,11 +61,16 @@ task_report inspection::report(task_core& of) {
     now.created = of.created_;
     now.cancelling = of.cancel_requests_;
     now.cause = of.cause_;
+    now.reason = of.reason_;
+    const clock::time_point time = of.home_->time();
+    now.age = std::max(clock::duration::zero(), time - of.created_at_);
+    now.waits_for = std::max(clock::duration::zero(), time - of.since_);
     if (now.stage == task_stage::done) return now;
     for (const promise_base* each = innermost(of); each; each = each->parent) {
-        if (each->where.line() != 0 && !is_wrapper(each->where)) now.frames.push_back(each->where);
+        if (each->where.line() != 0 && !is_internal(each->where)) now.frames.push_back(each->where);
     }
     std::reverse(now.frames.begin(), now.frames.end());
+    now.scopes = scopes(of, time);
     if (of.leaf) {
         const wait_kind& kind = of.leaf->kind();
         now.waits_in = kind.name;
@@ -53,9 +82,15 @@ task_report inspection::report(task_core& of) {
 
 std::vector<task_core*> inspection::waiters(task_core& of) {
     std::vector<task_core*> found;
+    const auto add = [&](task_core* waiter) {
+        if (waiter && std::find(found.begin(), found.end(), waiter) == found.end()) {
+            found.push_back(waiter);
+        }
+    };
     for (done_hook* each = of.hooks_.front(); each; each = of.hooks_.after(*each)) {
-        if (task_core* waiter = each->waiter()) found.push_back(waiter);
+        add(each->waiter());
     }
+    if (of.group_) add(&of.group_->owner());
     return found;
 }
 
@@ -69,7 +104,7 @@ error inspection::farewell(const task_core& of) noexcept {
                                      return text;
                                  }));
     for (const promise_base* each = innermost(of); each; each = each->parent) {
-        if (each->where.line() != 0 && !is_wrapper(each->where)) why.passed(each->where);
+        if (each->where.line() != 0 && !is_internal(each->where)) why.passed(each->where);
     }
     return why;
 }
@@ -119,16 +154,27 @@ std::vector<task_report> capture_tasks(loop& of) {
     return all;
 }
 
+std::vector<task_report> waiting_longer_than(loop& of, clock::duration limit) {
+    auto all = capture_tasks(of);
+    std::erase_if(all, [limit](const task_report& each) {
+        return each.stage != task_stage::waiting || each.waits_for <= limit;
+    });
+    return all;
+}
+
 std::vector<task_report> capture_call_graph() {
     if (!loop::try_current()) {
         throw std::system_error(make_error_code(errc::invalid_state),
                                 "capture_call_graph where no loop runs");
     }
-    std::vector<task_report> graph;
     detail::task_core* const self = detail::task_core::current();
-    if (!self) return graph;
-    std::vector<detail::task_core*> found{self};
-    std::unordered_set<const detail::task_core*> seen{self};
+    return self ? capture_call_graph(task_ref(self)) : std::vector<task_report>();
+}
+
+std::vector<task_report> capture_call_graph(const task_ref& of) {
+    std::vector<task_report> graph;
+    std::vector<detail::task_core*> found{of.core()};
+    std::unordered_set<const detail::task_core*> seen{of.core()};
     for (std::size_t i = 0; i < found.size(); ++i) {
         graph.push_back(detail::inspection::report(*found[i]));
         for (auto* waiter : detail::inspection::waiters(*found[i])) {

@@ -77,6 +77,12 @@ class json_writer {
         text_ += std::to_string(number);
         return *this;
     }
+    json_writer& milliseconds(clock::duration length) {
+        comma();
+        text_ +=
+            std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(length).count());
+        return *this;
+    }
     json_writer& value(const std::vector<std::uint64_t>& numbers) {
         open('[');
         for (const std::uint64_t each : numbers) value(each);
@@ -149,6 +155,18 @@ void write(json_writer& out, const task_report& task) {
     if (task.created.line() != 0) out.key("created").value(task.created);
     out.key("cancelling").value(task.cancelling);
     if (task.cancelling) out.key("cause").value(to_string(task.cause));
+    if (!task.reason.empty()) out.key("reason").value(task.reason);
+    out.key("age_ms").milliseconds(task.age);
+    out.key("waits_for_ms").milliseconds(task.waits_for);
+    out.key("scopes").open('[');
+    for (const scope_report& each : task.scopes) {
+        out.open('{').key("kind").value(each.kind);
+        out.key("where").value(each.where);
+        out.key("owner").value(each.owner);
+        if (each.left) out.key("left_ms").milliseconds(*each.left);
+        out.close('}');
+    }
+    out.close(']');
     out.key("frames").open('[');
     for (const std::source_location& each : task.frames) out.value(each);
     out.close(']');
@@ -191,15 +209,30 @@ std::string short_function_name(std::string_view function) {
     return name.empty() ? std::string(function) : name;
 }
 
+std::string scope_report::describe(std::uint64_t task, std::span<const task_report> others) const {
+    std::string text = kind + " at " + detail::to_text(where);
+    if (owner != task) text += " of " + detail::title(owner, others);
+    if (!left) return text;
+    return text + (*left < clock::duration::zero()
+                       ? ", deadline passed " + detail::to_text(-*left) + " ago"
+                       : ", " + detail::to_text(*left) + " left");
+}
+
 std::string task_report::describe(std::span<const task_report> others) const {
     std::string text = detail::title(*this) + ": " + to_string(stage);
     if (!waits_in.empty()) text += " in " + waits_in;
     if (!details.empty()) text += " (" + details + ")";
+    if (stage == task_stage::waiting) text += " for " + detail::to_text(waits_for);
     if (cancelling) {
-        text += ", cancelling " + std::to_string(cancelling) + " (" + to_string(cause) + ")";
+        text += ", cancelling " + std::to_string(cancelling) + " (" + to_string(cause) +
+                (reason.empty() ? "" : ": " + reason) + ")";
     }
     text += "\n";
-    if (created.line() != 0) text += "    created at " + detail::to_text(created) + "\n";
+    if (created.line() != 0) {
+        text +=
+            "    created at " + detail::to_text(created) + ", " + detail::to_text(age) + " ago\n";
+    }
+    for (const scope_report& each : scopes) text += "    in " + each.describe(id, others) + "\n";
     for (const std::source_location& each : frames) {
         const bool past = stage == task_stage::running && &each == &frames.back();
         text += "    " + short_function_name(each.function_name()) + (past ? " past " : " at ") +
@@ -218,7 +251,7 @@ std::string dump_tasks(loop& of) {
     const auto all = capture_tasks(of);
     std::string text = std::to_string(all.size()) + (all.size() == 1 ? " task\n" : " tasks\n");
     if (const auto circle = find_circle(all); !circle.empty()) {
-        text += "these wait for each other, none can go on:";
+        text += "these wait for each other, none can end:";
         for (const std::uint64_t each : circle) text += " " + detail::title(each, all) + " ->";
         text += " " + detail::title(circle.front(), all) + "\n";
     }

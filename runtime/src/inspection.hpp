@@ -19,12 +19,13 @@ class inspection {
     static std::vector<task_core*> waiters(task_core& of);
     /// The innermost frame that is known; null when it has ended.
     static const promise_base* innermost(const task_core& of) noexcept;
-    /// True for an await in a frame that only keeps arguments alive: nobody wrote it.
-    static bool is_wrapper(const std::source_location& where) noexcept;
+    /// True for an await in a frame of the library's own, which tells a reader nothing.
+    static bool is_internal(const std::source_location& where) noexcept;
     /// Why and where `of` waits, as a cancellation with its trail.
     static error farewell(const task_core& of) noexcept;
 
   private:
+    static std::vector<scope_report> scopes(const task_core& of, clock::time_point now);
     static task_stage stage(const task_core& of) noexcept;
 };
 

@@ -40,7 +40,7 @@ constinit std::mutex loops_guard;  // taken when a loop is made or destroyed, an
 
 scheduled_call::scheduled_call(loop_state& owner, callback callable,
                                std::source_location where) noexcept
-    : home(&owner), what(std::move(callable)), created(where) {
+    : home(&owner), what(std::move(callable)), created(where), values(context::current()) {
     ready_node::run = &run_ready;
     timer_node::fire = &fire_timer;
     ++home->live_calls;
@@ -65,6 +65,7 @@ void scheduled_call::call() noexcept {
     --home->live_calls;
     if (!cancelled) {
         ran = true;
+        const context::use in(values);
         try {
             what();
         } catch (...) {
@@ -87,6 +88,7 @@ loop_state::loop_state(loop& owner, const loop_options& options)
       box(std::make_shared<mailbox>(owner, *kernel)),
       debug(options.debug || (std::getenv("OURO_DEBUG") && std::getenv("OURO_DEBUG")[0] == '1')) {
     observed = debug;
+    turn_began = kernel->coarse_now();
     batch.reserve(options.cq_entries < 1024 ? options.cq_entries : 1024);
     deferred.reserve(batch.capacity());
     const std::lock_guard lock(loops_guard);
@@ -107,6 +109,7 @@ void loop_state::turn(clock::time_point until) noexcept {
     ready_queue queued = std::exchange(ready, {});
     batch.swap(deferred);
     kernel->poll(deadline, batch);
+    turn_began = kernel->coarse_now();
     take_letters(queued);
     collect_expired();
     if (rig) [[unlikely]]

@@ -145,7 +145,8 @@ void loop_state::drop_deferred() noexcept {
 }
 
 void loop_state::destroy_tasks() noexcept {
-    while (task_core* left = tasks.front()) {
+    // The youngest first: children refer to what their parents own.
+    while (task_core* left = tasks.back()) {
         report(
             {.level = severity::warning,
              .message = words("the loop closed while a task was still waiting; it was destroyed"),

@@ -12,6 +12,12 @@ bool mailbox::post(callback what) {
     if (loop* here = loop::try_current(); here && here == owner_) {
         return post_here(here->state(), std::move(what));
     }
+    if (context values = context::current(); !values.empty()) {
+        what = [values = values.for_other_thread(), what = std::move(what)]() mutable {
+            const context::use in(values);
+            what();
+        };
+    }
     const std::lock_guard lock(guard_);
     if (!home_) return false;
     letters_.push_back(std::move(what));

@@ -49,6 +49,7 @@ struct scheduled_call : ready_node, timer_node {
     bool is_timer = false;
     bool cancelled = false;
     bool ran = false;
+    context values;  // task-local values it runs with
 
     scheduled_call(loop_state& home, callback what, std::source_location created) noexcept;
     void release() noexcept;
@@ -133,8 +134,9 @@ struct loop_state {
     list<loop_resource> resources;
     function<void(loop&, const failure_report&)> handler;
     task_core* current_task = nullptr;
-    std::string last_stepped;  // debug mode: the name of the task that ran last
-    std::thread::id thread;    // the thread that runs it, or ran it last
+    clock::time_point turn_began;  // to a few milliseconds, for ages
+    std::string last_stepped;      // debug mode: the name of the task that ran last
+    std::thread::id thread;        // the thread that runs it, or ran it last
     std::size_t live_ops = 0;
     std::size_t live_tasks = 0;
     std::size_t live_calls = 0;

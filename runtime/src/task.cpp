@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <ouro/runtime/spawn.hpp>
+#include <ouro/runtime/task_group.hpp>
 
 #include "inspection.hpp"
 #include "loop_state.hpp"
@@ -21,19 +22,36 @@ std::uint64_t next_task_number() noexcept {  // in the process, so that names ar
 
 namespace {
 constexpr wait_kind join_kind{"join", &join_wait::cancel_target, nullptr, &join_wait::describe};
-}
+constexpr wait_kind shield_kind{"join, shielded", &join_wait::leave, nullptr, &join_wait::describe};
+}  // namespace
 
 // ---- life of a task
 
 task_core::task_core(loop& home, promise_base& root, std::source_location created) noexcept
-    : home_(&home), root_(&root), id_(next_task_number()), created_(created) {
+    : home_(&home),
+      root_(&root),
+      id_(next_task_number()),
+      created_(created),
+      created_at_(home.state().turn_began),
+      since_(created_at_),
+      context_(context::current()) {
     root.owner = this;
     resume_.owner = this;
     resume_.run = &run_ready;
     loop_state& state = home.state();
     state.tasks.push_back(*this);
     ++state.live_tasks;
-    schedule(nullptr);
+}
+
+void start(task_core& made, spawn_options& options, nursery* into) {
+    if (!options.name.empty()) made.set_name(std::move(options.name));
+    if (options.values) made.set_context(*std::move(options.values));
+    if (into) into->adopt(made);
+    if (options.eager && &made.home() == loop::try_current()) {
+        made.start_now();
+    } else {
+        made.start_later();
+    }
 }
 
 task_core::~task_core() {
@@ -47,6 +65,7 @@ bool task_core::failed_unseen() const noexcept {
 
 void task_core::report_unseen() noexcept {
     seen_ = true;
+    const context::use values(context_);
     error why = state_ == outcome::threw ? error::from_exception(thrown_) : std::move(why_);
     home_->call_exception_handler({.message = words("the failure of a task was never looked at"),
                                    .error = std::move(why),
@@ -76,6 +95,10 @@ std::exception_ptr task_core::thrown_seen() noexcept {
     return thrown_;
 }
 
+task_core* task_core::of(const wait_point& wait) noexcept {
+    return wait.frame() ? static_cast<task_core*>(wait.frame()->owner) : nullptr;
+}
+
 task_core* task_core::current() noexcept {
     loop* home = loop::try_current();
     return home ? home->state().current_task : nullptr;
@@ -87,6 +110,15 @@ void require_open_loop(loop& home, const char* what) {
 }
 
 // ---- running
+
+void task_core::start_now() noexcept {
+    task_core*& running = home_->state().current_task;
+    task_core* const outer = std::exchange(running, nullptr);
+    started_ = true;
+    next_frame = root_;
+    step();
+    running = outer;
+}
 
 /// Queues the next step: the first one, or the one after `waking` has ended.
 void task_core::schedule(wait_point* waking) noexcept {
@@ -105,6 +137,7 @@ void task_core::run_ready(ready_node& node) noexcept {
                 return waking->fail(std::move(cancelled));
             }
         }
+        self.explain(waking->failure_);
         if (waking->failed() && !waking->catches_) {
             self.failing = waking->frame_;
             self.failure = waking->take_failure();
@@ -125,22 +158,26 @@ void task_core::run_ready(ready_node& node) noexcept {
 /// Resumes frames until none is left that can go on. The only place that resumes one.
 void task_core::step() noexcept {
     loop_state& state = home_->state();
-    task_core* const before = std::exchange(state.current_task, this);
+    OURO_ASSERT(!state.current_task, "a task was stepped from inside another one's step");
+    state.current_task = this;
     if (state.observed) [[unlikely]]
         state.step_begins(*this);
-    OURO_ASSERT(before == nullptr, "a task was stepped from inside another one's step");
-    for (;;) {
-        if (next_frame) {
-            running = std::exchange(next_frame, nullptr);
-            running->self.resume();
-        } else if (failing) {
-            take_down();
-        } else {
-            break;
+    {
+        const context::use values(context_);
+        for (;;) {
+            if (next_frame) {
+                running = std::exchange(next_frame, nullptr);
+                running->self.resume();
+            } else if (failing) {
+                take_down();
+            } else {
+                break;
+            }
         }
     }
     running = nullptr;
-    state.current_task = before;
+    state.current_task = nullptr;
+    since_ = state.turn_began;
     if (finished) {
         if (!done()) finish();
     } else if (state.rig) [[unlikely]] {
@@ -153,40 +190,59 @@ void task_core::step() noexcept {
 /// recursion.
 void task_core::take_down() noexcept {
     promise_base* frame = std::exchange(failing, nullptr);
-    error why = std::move(failure);
-    failure = {};
-    for (;;) {
+    error why = std::exchange(failure, {});
+    unwinding = &why;
+    error* catcher = nullptr;
+    do {
         // A frame that returned an error is not waiting anywhere: its last await had succeeded.
         const bool waits = frame->state == outcome::pending && frame->where.line() != 0;
         if (waits) why.passed(frame->where);
-        if (!frame->parent || frame->parent_catches) break;
         promise_base* const up = frame->parent;
-        *frame->slot = nullptr;
+        catcher = frame->catcher;
+        if (up) *frame->slot = nullptr;
         running = up;  // what the locals of this one may ask about
         frame->self.destroy();
         frame = up;
-    }
-    if (frame->state == outcome::failed) {
-        frame->failure = std::move(why);
+    } while (frame && !catcher);
+    unwinding = nullptr;
+    if (catcher) {
+        *catcher = std::move(why);
+        next_frame = frame;
     } else {
-        frame->fail(std::move(why));
-    }
-    if (frame->parent) {
-        next_frame = frame->parent;
-    } else {
+        root_ = nullptr;
+        why_ = std::move(why);
         finished = true;
     }
 }
 
 void task_core::finish() noexcept {
-    promise_base& root = *root_;
-    switch (root.state) {
-    case outcome::value:
-        if (must_cancel && !came_late_) {  // it cancelled itself and never waited again (rule 107)
-            why_ = cancellation();
-            state_ = outcome::failed;
-            break;
-        }
+    if (root_) {
+        collect_outcome(*root_);
+        root_->self.destroy();
+        root_ = nullptr;
+    } else {  // it was taken down
+        state_ = outcome::failed;
+    }
+    list_link::unlink();
+    --home_->state().live_tasks;
+    if (group_) group_->ended(*this);
+    while (done_hook* hook = hooks_.pop_front()) hook->task_done();
+    // If nobody looks at a failure until the loop closes, the loop tells of it: a handle may live
+    // longer than the loop.
+    if (failed_unseen() && references_ > 1) home_->state().unseen.push_back(*this);
+    release();
+}
+
+/// How the root frame ended, when it came to its end itself.
+void task_core::collect_outcome(promise_base& root) noexcept {
+    if (root.state == outcome::threw) {
+        thrown_ = root.thrown;
+        state_ = outcome::threw;
+    } else if (must_cancel && !came_late_) {
+        // It cancelled itself and never waited again (rule 107).
+        why_ = cancellation();
+        state_ = outcome::failed;
+    } else {
         try {
             collect(root);
             state_ = outcome::value;
@@ -194,25 +250,7 @@ void task_core::finish() noexcept {
             thrown_ = std::current_exception();
             state_ = outcome::threw;
         }
-        break;
-    case outcome::threw:
-        thrown_ = root.thrown;
-        state_ = outcome::threw;
-        break;
-    default:
-        why_ = std::move(root.failure);
-        state_ = outcome::failed;
-        break;
     }
-    root_->self.destroy();
-    root_ = nullptr;
-    list_link::unlink();
-    --home_->state().live_tasks;
-    while (done_hook* hook = hooks_.pop_front()) hook->task_done();
-    // If nobody looks at a failure until the loop closes, the loop tells of it: a handle may live
-    // longer than the loop.
-    if (failed_unseen() && references_ > 1) home_->state().unseen.push_back(*this);
-    release();
 }
 
 /// For a loop that closes: the frames go from the innermost outwards, then the task counts as
@@ -222,20 +260,21 @@ void task_core::destroy_frames() noexcept {
     if (leaf) frame = leaf->frame_;
     if (waking_) frame = waking_->frame_;
     leaf = waking_ = nullptr;
-    while (frame->parent) {
+    const context::use values(context_);
+    while (frame) {
         promise_base* const up = frame->parent;
-        *frame->slot = nullptr;
+        if (up) *frame->slot = nullptr;
         frame->self.destroy();
         frame = up;
     }
-    frame->fail(
-        error::cancelled(cancel_cause::shutdown, words([this] { return "run " + name(); })));
+    root_ = nullptr;
+    why_ = error::cancelled(cancel_cause::shutdown, words([this] { return "run " + name(); }));
     finish();
 }
 
 // ---- cancellation
 
-bool task_core::cancel(cancel_cause cause) noexcept {
+bool task_core::cancel(cancel_cause cause, words why) noexcept {
     if (done()) {
         seen_ = true;  // whoever cancels a finished task has done with it (rule 92)
         return false;
@@ -244,6 +283,7 @@ bool task_core::cancel(cancel_cause cause) noexcept {
     for (task_core* each = this; each && !each->done();) {
         ++each->cancel_requests_;
         each->cause_ = cause;
+        each->reason_ = words([&] { return why.text(); });
         if (!each->leaf) {
             each->must_cancel = true;
             each->came_late_ = false;
@@ -276,7 +316,16 @@ unsigned task_core::uncancel() noexcept {
 
 error task_core::cancellation() noexcept {
     must_cancel = false;
-    return error::cancelled(cause_);
+    error made = error::cancelled(cause_);
+    explain(made);
+    return made;
+}
+
+/// Gives the error of a cancelled wait the reason of the cancellation.
+void task_core::explain(error& why) const noexcept {
+    if (why && cancel_requests_ && !reason_.empty() && why == errc::cancelled) {
+        why.because(words([this] { return reason_; }));
+    }
 }
 
 // ---- waits
@@ -303,6 +352,7 @@ void wait_point::fail(error why) noexcept {
     }
     task_core& task = static_cast<task_core&>(*frame_->owner);
     task.leaf = nullptr;
+    task.explain(why);
     if (catches_) {
         failure_ = std::move(why);
         task.next_frame = frame_;
@@ -345,7 +395,8 @@ void defer_cancel(const wait_point& wait, cancel_cause) noexcept {
 
 // ---- join
 
-join_wait::join_wait(task_core& target) noexcept : wait_point(join_kind), target_(&target) {
+join_wait::join_wait(task_core& target, bool shielded) noexcept
+    : wait_point(shielded ? shield_kind : join_kind), target_(&target) {
     target_->retain();
 }
 
@@ -371,9 +422,7 @@ void join_wait::task_done() noexcept {
     wake();
 }
 
-task_core* join_wait::waiter() const noexcept {
-    return frame() ? static_cast<task_core*>(frame()->owner) : nullptr;
-}
+task_core* join_wait::waiter() const noexcept { return task_core::of(*this); }
 
 std::string join_wait::describe(const wait_point& wait) {
     return static_cast<const join_wait&>(wait).target_->name();
@@ -381,6 +430,12 @@ std::string join_wait::describe(const wait_point& wait) {
 
 void join_wait::cancel_target(wait_point& wait, cancel_cause cause) noexcept {
     static_cast<join_wait&>(wait).target_->cancel(cause);
+}
+
+void join_wait::leave(wait_point& wait, cancel_cause cause) noexcept {
+    auto& self = static_cast<join_wait&>(wait);
+    self.done_hook::unlink();
+    self.wake_failed(error::cancelled(cause, "join"));
 }
 
 // ---- sleep, yield
@@ -431,6 +486,25 @@ void sleep_awaitable::start() noexcept {
         wake_failed(error(std::errc::not_enough_memory, "sleep"));
     }
 }
+
+}  // namespace detail
+
+// ---- references
+
+error task_ref::failure() const noexcept {
+    OURO_ASSERT(done(), "the failure of a task that is still running was asked for");
+    return core_->state() == detail::outcome::threw ? error::from_exception(core_->thrown_seen())
+                                                    : core_->failure_seen();
+}
+
+std::vector<task_ref> all_tasks(loop& home) {
+    auto& tasks = home.state().tasks;
+    std::vector<task_ref> all;
+    for (auto* each = tasks.front(); each; each = tasks.after(*each)) all.emplace_back(each);
+    return all;
+}
+
+namespace detail {
 
 std::unique_ptr<loop> make_main_loop() try {
     return std::make_unique<loop>();

@@ -173,7 +173,7 @@ void fill(stall_report& report, const sample& from, bool is_task) {
     if (is_task && !name.empty()) report.subject += " \"" + std::string(name) + "\"";
     for (std::size_t i = from.await_count; i-- > 0;) {
         const std::source_location& each = from.awaits[i];
-        if (each.line() != 0 && !inspection::is_wrapper(each)) report.frames.push_back(each);
+        if (each.line() != 0 && !inspection::is_internal(each)) report.frames.push_back(each);
     }
     report.backtrace = stack_of(from);
 }

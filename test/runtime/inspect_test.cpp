@@ -335,7 +335,7 @@ OURO_WHOLE_TEST(tasks_that_wait_in_a_circle_are_reported_and_hang_nothing,
     const auto title = [&](const char* name) {
         return "task " + std::to_string(find_report(all, name).id) + " \"" + name + "\"";
     };
-    BOOST_TEST(contains(text, "these wait for each other, none can go on: "));
+    BOOST_TEST(contains(text, "these wait for each other, none can end: "));
     BOOST_TEST(contains(text, title("a") + " -> " + title("b")) +
                    contains(text, title("b") + " -> " + title("c")) +
                    contains(text, title("c") + " -> " + title("a")) >=

@@ -194,6 +194,12 @@ class uring_engine final : public detail::engine {
     }
     bool foreign_thread() const noexcept override { return ring_.foreign_thread(); }
     bool foreign_process() const noexcept override { return ring_.foreign_process(); }
+    clock::time_point coarse_now() const noexcept override {
+        timespec now{};
+        ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+        return clock::time_point(std::chrono::seconds(now.tv_sec) +
+                                 std::chrono::nanoseconds(now.tv_nsec));
+    }
     void add_statistics(loop_statistics& into) const noexcept override {
         into.enters = ring_.enters;
         into.submitted = ring_.submitted;

@@ -8,9 +8,16 @@
 #include <ouro/proto/protocol.hpp>
 #include <ouro/proto/server.hpp>
 #include <ouro/proto/transport.hpp>
+#include <ouro/runtime/as_completed.hpp>
+#include <ouro/runtime/context.hpp>
+#include <ouro/runtime/gather.hpp>
 #include <ouro/runtime/loop.hpp>
+#include <ouro/runtime/race.hpp>
+#include <ouro/runtime/shield.hpp>
 #include <ouro/runtime/spawn.hpp>
 #include <ouro/runtime/task.hpp>
+#include <ouro/runtime/task_group.hpp>
+#include <ouro/runtime/timeout.hpp>
 #include <ouro/streams/open_connection.hpp>
 #include <ouro/streams/reader.hpp>
 #include <ouro/streams/start_server.hpp>

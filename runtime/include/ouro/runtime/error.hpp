@@ -52,7 +52,14 @@ const std::error_category& ouro_category() noexcept;
 std::error_code make_error_code(errc value) noexcept;
 
 /// Who asked for a cancellation.
-enum class cancel_cause : std::uint8_t { none, user, timeout, shutdown, sibling_failed };
+enum class cancel_cause : std::uint8_t {
+    none,
+    user,            ///< somebody called `cancel`
+    timeout,         ///< a deadline passed
+    shutdown,        ///< the loop or the program ends
+    sibling_failed,  ///< another child of the same group failed
+    not_needed,      ///< another one was first
+};
 /// The cause as words: "user", "timeout", ...
 const char* to_string(cancel_cause cause) noexcept;
 
@@ -81,6 +88,7 @@ class words {
         }
     }
     bool empty() const noexcept { return text_.empty(); }
+    const std::string& text() const noexcept { return text_; }
     operator std::string() && noexcept { return std::move(text_); }
 
   private:
@@ -114,6 +122,9 @@ class error {
     static error cancelled(cancel_cause cause, detail::words doing = {}) noexcept;
     /// Several failures as one; the text lists each (rule 372).
     static error several(std::vector<error> causes, detail::words doing = {}) noexcept;
+    /// The first of `causes`, which has all of them as its `causes` when there are more. At least
+    /// one.
+    static error first_of(std::vector<error> causes) noexcept;
 
     error(const error& other) noexcept;
     error& operator=(const error& other) noexcept;
@@ -129,13 +140,15 @@ class error {
     }
     /// What was being attempted, or empty.
     const std::string& doing() const noexcept;
-    /// Why the wait was cancelled; `none` unless the code is `errc::cancelled`.
+    /// Why the wait was cancelled, or a deadline passed; else `none`.
     cancel_cause cause() const noexcept;
+    /// The same in words, if whoever cancelled gave any: "deadline of 5 s at server.cpp:88".
+    const std::string& reason() const noexcept;
     /// The exception behind `errc::callback_threw`, or null.
     std::exception_ptr exception() const noexcept;
     /// The source lines the error passed through, innermost first.
     std::span<const std::source_location> trail() const noexcept;
-    /// The single failures behind `errc::several_failures`.
+    /// The single failures behind this one, when there were several.
     std::span<const error> causes() const noexcept;
     /// `incomplete_read`: what had arrived.
     const std::string& partial() const noexcept;
@@ -149,6 +162,10 @@ class error {
 
     /// Adds context to an error that has none yet.
     error& while_doing(detail::words doing) noexcept;
+    /// Adds a reason to an error that has none yet.
+    error& because(detail::words reason) noexcept;
+    /// Another code for the same event.
+    error& becomes(std::errc code) noexcept;
     /// Attaches what `incomplete_read` and `limit_overrun` carry.
     error& with_data(std::string partial, std::size_t count) noexcept;
     /// Notes a line the error passed through; long chains keep their first and last lines.

@@ -37,6 +37,7 @@ class list {
     bool empty() const noexcept { return !head_.linked(); }
     void push_back(T& element) noexcept { element.list_link::insert_before(head_); }
     T* front() noexcept { return empty() ? nullptr : static_cast<T*>(head_.next); }
+    T* back() noexcept { return empty() ? nullptr : static_cast<T*>(head_.previous); }
     T* pop_front() noexcept {
         T* first = front();
         if (first) first->list_link::unlink();

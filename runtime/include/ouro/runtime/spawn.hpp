@@ -3,10 +3,13 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
+#include <ouro/runtime/context.hpp>
 #include <ouro/runtime/loop.hpp>
 #include <ouro/runtime/task.hpp>
 #include <ouro/runtime/wait.hpp>
@@ -28,6 +31,8 @@ class done_hook : public list_link {
     ~done_hook() = default;
 };
 
+class nursery;
+
 /// A spawned task: its chain of frames, what it waits on, who waits for it, and its cancellation.
 class task_core : public task_runner, public list_link {
   public:
@@ -39,7 +44,8 @@ class task_core : public task_runner, public list_link {
     outcome state() const noexcept { return state_; }
     /// True when it ended with the cancellation error.
     bool cancelled() const noexcept;
-    bool cancel(cancel_cause cause) noexcept;
+    /// `why` reaches the text of the error: "deadline of 5 s at server.cpp:88".
+    bool cancel(cancel_cause cause, words why = {}) noexcept;
     /// `cancel` for a loop that cancels all its tasks: one that waits for another one of them ends
     /// when that one does.
     void cancel_with_loop() noexcept;
@@ -47,6 +53,20 @@ class task_core : public task_runner, public list_link {
     unsigned uncancel() noexcept;
     std::string name() const;
     void set_name(std::string name) { name_ = std::move(name); }
+    std::uint64_t id() const noexcept { return id_; }
+    const std::source_location& created() const noexcept { return created_; }
+    /// Loop time, as of the turn: when it was made, and when it began to wait as it does now.
+    clock::time_point created_at() const noexcept { return created_at_; }
+    clock::time_point waits_since() const noexcept { return since_; }
+    /// Why it was cancelled last, for people.
+    cancel_cause cause() const noexcept { return cause_; }
+    const std::string& reason() const noexcept { return reason_; }
+    /// True once its first step has begun.
+    bool started() const noexcept { return started_; }
+    /// The group it is a child of, or null.
+    nursery* group() const noexcept { return group_; }
+    /// The wait that has ended while the task is ready to run, or null.
+    wait_point* waking() const noexcept { return waking_; }
     /// Why it failed; someone has now seen it.
     const error& failure_seen() noexcept;
     std::exception_ptr thrown_seen() noexcept;
@@ -60,9 +80,17 @@ class task_core : public task_runner, public list_link {
     void release() noexcept;
     /// Tells `hook` when the task is done. It must not be done yet.
     void on_done(done_hook& hook) noexcept { hooks_.push_back(hook); }
+    /// Its first step runs in the next turn (rule 98).
+    void start_later() noexcept { schedule(nullptr); }
+    /// Its first step runs now, inside whatever runs (rules 129-131). The caller holds a reference.
+    void start_now() noexcept;
+    /// The values of task-local variables it was given; before it starts.
+    void set_context(context values) noexcept { context_ = std::move(values); }
     /// Takes down the frames of a task that will never be resumed again.
     void destroy_frames() noexcept;
     static task_core* current() noexcept;
+    /// The task that waits there; null when it is a coroutine of another type.
+    static task_core* of(const wait_point& wait) noexcept;
     /// The task behind a ready node, or null when the node is something else.
     static task_core* from(ready_node& node) noexcept {
         return node.run == &run_ready ? static_cast<resume_node&>(node).owner : nullptr;
@@ -78,6 +106,7 @@ class task_core : public task_runner, public list_link {
     virtual void destroy_self() noexcept = 0;
 
   private:
+    friend class nursery;
     friend class wait_point;
     friend class ouro::loop;
     friend struct loop_state;
@@ -87,10 +116,15 @@ class task_core : public task_runner, public list_link {
     bool failed_unseen() const noexcept;
     void report_unseen() noexcept;
     void finish() noexcept;
+    void collect_outcome(promise_base& root) noexcept;
     static void run_ready(ready_node& node) noexcept;
     void schedule(wait_point* waking) noexcept;
     error cancellation() noexcept;
+    void explain(error& why) const noexcept;
 
+    struct member : list_link {
+        task_core* task = nullptr;
+    };
     struct resume_node : ready_node {
         task_core* owner = nullptr;
     };
@@ -102,10 +136,16 @@ class task_core : public task_runner, public list_link {
     std::string name_;  // empty: "task-<id>"
     std::uint64_t id_;
     std::source_location created_;
+    clock::time_point created_at_;
+    clock::time_point since_;
+    nursery* group_ = nullptr;   // told when the task is done
+    member member_;              // in the list of the group
+    context context_;            // while it does not run; else it is the thread's
     error why_;                  // state failed
     std::exception_ptr thrown_;  // state threw
     unsigned references_ = 1;    // the loop's own, while it is not done
     unsigned cancel_requests_ = 0;
+    std::string reason_;  // of the last cancellation, for people
     cancel_cause cause_ = cancel_cause::none;
     bool came_late_ = false;  // it lost the race against a result: void if there is no next await
     bool started_ = false;
@@ -160,7 +200,7 @@ class task_state<void> final : public task_core {
 /// Waits for a task; a cancelled waiter cancels the task it waits for (rule 110).
 class join_wait : public wait_point, public done_hook {
   public:
-    explicit join_wait(task_core& target) noexcept;
+    join_wait(task_core& target, bool shielded) noexcept;
     ~join_wait() { target_->release(); }
     void start() noexcept;
     void task_done() noexcept override;
@@ -168,6 +208,7 @@ class join_wait : public wait_point, public done_hook {
 
     static void cancel_target(wait_point& wait, cancel_cause cause) noexcept;
     static std::string describe(const wait_point& wait);
+    static void leave(wait_point& wait, cancel_cause cause) noexcept;
 
   protected:
     friend class task_core;
@@ -179,8 +220,8 @@ template <class T>
 class [[nodiscard]] join_awaiter : public join_wait {
   public:
     using value_type = T;
-    explicit join_awaiter(task_state<T>& target, bool move_out) noexcept
-        : join_wait(target), move_out_(move_out) {}
+    join_awaiter(task_state<T>& target, bool move_out, bool shielded = false) noexcept
+        : join_wait(target, shielded), move_out_(move_out) {}
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> waiting,
                        std::source_location where = std::source_location::current()) noexcept {
@@ -238,74 +279,125 @@ task<spawned_value<F, Args...>> call_with_copies(F body, Args... arguments) {
 
 }  // namespace detail
 
-/// A reference to a spawned task. The loop owns the task; dropping the handle changes nothing about
-/// it (rule 121 cannot happen here). An error that nobody awaited goes to the exception handler
-/// when the last handle is gone.
+/// A reference to a spawned task, whatever it returns. The loop owns the task; dropping the
+/// reference changes nothing about it (rule 121 cannot happen here).
+///
+/// Threads  the loop's thread.
+class task_ref {
+  public:
+    task_ref() noexcept = default;
+    explicit task_ref(detail::task_core* core) noexcept : core_(core) {
+        if (core_) core_->retain();
+    }
+    task_ref(const task_ref& other) noexcept : task_ref(other.core_) {}
+    task_ref(task_ref&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+    task_ref& operator=(task_ref other) noexcept {
+        std::swap(core_, other.core_);
+        return *this;
+    }
+    ~task_ref() {
+        if (core_) core_->release();
+    }
+
+    /// True when it refers to a task.
+    explicit operator bool() const noexcept { return core_ != nullptr; }
+    /// True when both refer to the same task.
+    friend bool operator==(const task_ref& left, const task_ref& right) noexcept {
+        return left.core_ == right.core_;
+    }
+    /// True once it returned, failed or was cancelled.
+    bool done() const noexcept { return core_->done(); }
+    /// True when it ended with the cancellation error (rule 100).
+    bool cancelled() const noexcept { return core_->cancelled(); }
+    /// Asks it to end: the error `errc::cancelled` appears at its next await and says `why`. False
+    /// when it is done (rules 101, 102, 117).
+    bool cancel(cancel_cause cause = cancel_cause::user, detail::words why = {}) const noexcept {
+        return core_->cancel(cause, std::move(why));
+    }
+    bool cancel(detail::words why) const noexcept {
+        return core_->cancel(cancel_cause::user, std::move(why));
+    }
+    /// Cancellations asked for and not taken back (rule 113).
+    unsigned cancelling() const noexcept { return core_->cancelling(); }
+    /// Takes one request back; at zero a cancellation that was not delivered yet is dropped (rule
+    /// 114).
+    unsigned uncancel() const noexcept { return core_->uncancel(); }
+    /// Its name, given or "task-<number>" (rule 122).
+    std::string name() const { return core_->name(); }
+    /// Renames it.
+    void set_name(std::string name) const { core_->set_name(std::move(name)); }
+    /// The error it ended with; false when it returned a value. The task must be done. Counts as
+    /// seen (rule 92).
+    error failure() const noexcept;
+
+    /// For the library's own layers: the task itself.
+    detail::task_core* core() const noexcept { return core_; }
+
+  protected:
+    detail::task_core* core_ = nullptr;
+};
+
+/// A reference to a spawned task that returns a `T`. An error that nobody awaited goes to the
+/// exception handler when the last reference is gone.
 ///
 /// Result    `co_await handle` yields what the task returned; `as_result(handle.join())` its
 ///           `result`.
 /// Cancel    a cancelled waiter cancels the task it waits for and goes on waiting until that ended
-///           (rule 110).
+///           (rule 110); `shield` leaves it alone.
 /// Threads   the loop's thread.
 template <class T = void>
-class task_handle {
+class task_handle : public task_ref {
   public:
     using value_type = T;
     task_handle() noexcept = default;
-    explicit task_handle(detail::task_state<T>* state) noexcept : state_(state) {
-        state_->retain();
-    }
-    task_handle(const task_handle& other) noexcept : state_(other.state_) {
-        if (state_) state_->retain();
-    }
-    task_handle(task_handle&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
-    task_handle& operator=(task_handle other) noexcept {
-        std::swap(state_, other.state_);
-        return *this;
-    }
-    ~task_handle() {
-        if (state_) state_->release();
-    }
-
-    /// True when it refers to a task.
-    explicit operator bool() const noexcept { return state_ != nullptr; }
-    /// True once it returned, failed or was cancelled.
-    bool done() const noexcept { return state_->done(); }
-    /// True when it ended with the cancellation error (rule 100).
-    bool cancelled() const noexcept { return state_->cancelled(); }
-    /// Asks it to end: the error `errc::cancelled` appears at its next await. False when it is done
-    /// (rules 101, 102).
-    bool cancel(cancel_cause cause = cancel_cause::user) noexcept { return state_->cancel(cause); }
-    /// Cancellations asked for and not taken back (rule 113).
-    unsigned cancelling() const noexcept { return state_->cancelling(); }
-    /// Takes one request back; at zero a cancellation that was not delivered yet is dropped (rule
-    /// 114).
-    unsigned uncancel() noexcept { return state_->uncancel(); }
-    /// Its name, given or "task-<number>".
-    std::string name() const { return state_->name(); }
-    /// Renames it.
-    void set_name(std::string name) { state_->set_name(std::move(name)); }
-    /// The error it ended with; false when it returned a value. The task must be done. Counts as
-    /// seen (rule 92).
-    error failure() const noexcept {
-        OURO_ASSERT(done(), "the failure of a task that is still running was asked for");
-        return state_->state() == detail::outcome::threw
-                   ? error::from_exception(state_->thrown_seen())
-                   : state_->failure_seen();
-    }
+    explicit task_handle(detail::task_state<T>* state) noexcept : task_ref(state) {}
 
     /// The await as an object, for `as_result`.
     detail::join_awaiter<T> join() const& noexcept {
-        return detail::join_awaiter<T>(*state_, false);
+        return detail::join_awaiter<T>(state(), false);
     }
-    detail::join_awaiter<T> join() && noexcept { return detail::join_awaiter<T>(*state_, true); }
+    detail::join_awaiter<T> join() && noexcept { return detail::join_awaiter<T>(state(), true); }
     auto operator co_await() const& noexcept { return join(); }
     auto operator co_await() && noexcept { return std::move(*this).join(); }
 
-  private:
-    friend class loop;
-    detail::task_state<T>* state_ = nullptr;
+    /// For the library's own layers: the task itself.
+    detail::task_state<T>& state() const noexcept {
+        return static_cast<detail::task_state<T>&>(*core_);
+    }
 };
+
+/// The task that runs in this thread; empty in plain callbacks and outside of loops (rules 123,
+/// 124).
+inline task_ref current_task() noexcept { return task_ref(detail::task_core::current()); }
+/// The unfinished tasks of `home`, in the order they were made (rule 125).
+std::vector<task_ref> all_tasks(loop& home);
+
+/// How a task is started beside you.
+struct spawn_options {
+    /// Its name; empty: "task-<number>".
+    std::string name{};
+    /// Runs the first step at once, inside the call, up to its first wait. Without a running loop
+    /// it is started like any other (rules 129-136).
+    bool eager = false;
+    /// Its task-local values; by default a copy of the caller's.
+    std::optional<context> values{};
+    /// The line that reports name as the place it was started at.
+    std::source_location created = std::source_location::current();
+};
+
+namespace detail {
+/// Gives a new task its name and values, makes it a child of `into`, and sees to its first step.
+void start(task_core& made, spawn_options& options, nursery* into);
+
+/// Makes the task, tells `into` of it, and sees to its first step.
+template <class T>
+task_handle<T> launch(loop& home, task<T> body, spawn_options options, nursery* into = nullptr) {
+    require_open_loop(home, "spawn");
+    task_handle<T> made(new task_state<T>(home, std::move(body), options.created));
+    start(made.state(), options, into);
+    return made;
+}
+}  // namespace detail
 
 /// Starts `body` beside the caller, on `home`: its first step runs in the next turn (rule 98).
 ///
@@ -317,8 +409,7 @@ class task_handle {
 template <class T>
 task_handle<T> spawn(loop& home, task<T> body,
                      std::source_location created = std::source_location::current()) {
-    detail::require_open_loop(home, "spawn");
-    return task_handle<T>(new detail::task_state<T>(home, std::move(body), created));
+    return detail::launch(home, std::move(body), {.created = created});
 }
 /// Starts `body` beside the caller, on the running loop.
 template <class T>
@@ -339,6 +430,20 @@ template <class F, class... Args>
 auto spawn(F&& body, Args&&... arguments) {
     return spawn(loop::current(), detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
                                       std::forward<F>(body), std::forward<Args>(arguments)...));
+}
+/// The same with a name, or eagerly, or with task-local values of its own.
+template <class T>
+task_handle<T> spawn(spawn_options options, task<T> body) {
+    return detail::launch(loop::current(), std::move(body), std::move(options));
+}
+/// The same with a name, or eagerly, or with task-local values of its own. The callable and the
+/// arguments are copied.
+template <class F, class... Args>
+    requires(std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>...>)
+auto spawn(spawn_options options, F&& body, Args&&... arguments) {
+    return spawn(std::move(options),
+                 detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
+                     std::forward<F>(body), std::forward<Args>(arguments)...));
 }
 
 namespace detail {
@@ -398,7 +503,7 @@ result<T> loop::run_until_complete(task<T> main) {
 }
 template <class T>
 result<T> loop::run_until_complete(const task_handle<T>& main) {
-    auto& state = *main.state_;
+    auto& state = main.state();
     if (auto ran = run_core(state); !ran) return result<T>(std::move(ran.error()));
     if (state.state() == detail::outcome::threw) std::rethrow_exception(state.thrown_seen());
     if (state.state() == detail::outcome::failed) return result<T>(state.failure_seen());

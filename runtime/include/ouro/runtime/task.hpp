@@ -20,6 +20,7 @@ class task;
 namespace detail {
 
 struct promise_base;
+class scope;
 class wait_point;
 
 enum class outcome : unsigned char { pending, value, failed, threw };
@@ -31,6 +32,8 @@ struct task_runner {
     promise_base* running = nullptr;     // what it resumed last; alive while the task is stepped
     promise_base* failing = nullptr;
     error failure;               // why, while `failing` is set
+    error* unwinding = nullptr;  // the failure that frames or their locals are being destroyed for
+    scope* scopes = nullptr;     // the innermost bracket (timeout, group) the task is in
     bool finished = false;       // the root frame has ended
     wait_point* leaf = nullptr;  // what the task waits on, if it waits
     bool must_cancel = false;    // a cancellation is due at the next await
@@ -48,8 +51,8 @@ struct promise_base {
     std::coroutine_handle<>* slot =
         nullptr;  // the awaiter's handle, cleared when the loop takes this frame down
     std::source_location where{};  // the await at which this frame waits
+    error* catcher = nullptr;      // where the parent wants a failure; null: it ends as well
     outcome state = outcome::pending;
-    bool parent_catches = false;  // the parent asked for the result instead of the value
     union {
         error failure;              // state == failed
         std::exception_ptr thrown;  // state == threw
@@ -62,9 +65,11 @@ struct promise_base {
         if (state == outcome::failed) failure.~error();
         if (state == outcome::threw) thrown.~exception_ptr();
     }
+    /// The frame returns `why`; its locals die next and may look at it.
     void fail(error why) noexcept {
         ::new (static_cast<void*>(&failure)) error(std::move(why));
         state = outcome::failed;
+        owner->unwinding = &failure;
     }
     void unhandled_exception() noexcept {
         ::new (static_cast<void*>(&thrown)) std::exception_ptr(std::current_exception());
@@ -103,9 +108,12 @@ inline void fail_frame(promise_base& frame, error why) noexcept {
 }
 
 inline void promise_base::finished(promise_base& frame) noexcept {
-    if (frame.state == outcome::failed && !frame.parent_catches) {
-        fail_frame(frame, std::move(frame.failure));
-    } else if (frame.parent) {
+    if (frame.state == outcome::failed) {
+        frame.owner->unwinding = nullptr;
+        if (!frame.catcher) return fail_frame(frame, std::move(frame.failure));
+        *frame.catcher = std::move(frame.failure);
+    }
+    if (frame.parent) {
         frame.owner->next_frame = frame.parent;
     } else {
         frame.owner->finished = true;
@@ -229,21 +237,24 @@ class [[nodiscard]] task<T>::awaiter {
         promise_->parent = &parent;
         promise_->owner = parent.owner;
         promise_->slot = &frame_;
-        promise_->parent_catches = Catch;
+        if constexpr (Catch) promise_->catcher = &caught_;
         parent.owner->next_frame = promise_;
     }
     std::conditional_t<Catch, result<T>, T> await_resume() {
-        if (promise_->state == detail::outcome::threw) std::rethrow_exception(promise_->thrown);
         if constexpr (Catch) {
-            if (promise_->state == detail::outcome::failed) {
-                return result<T>(std::move(promise_->failure));
-            }
-            if constexpr (std::is_void_v<T>) return {};
+            if (caught_) return result<T>(std::move(caught_));
         }
-        if constexpr (!std::is_void_v<T>) return promise_->take();
+        if (promise_->state == detail::outcome::threw) std::rethrow_exception(promise_->thrown);
+        if constexpr (Catch && std::is_void_v<T>) {
+            return {};
+        } else if constexpr (!std::is_void_v<T>) {
+            return promise_->take();
+        }
     }
 
   private:
+    struct nothing {};
+    [[no_unique_address]] std::conditional_t<Catch, error, nothing> caught_;
     promise_type* promise_;
     std::coroutine_handle<> frame_;
 };

@@ -1,0 +1,139 @@
+// Watching tasks without owning them: `wait`, and `as_completed`.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <source_location>
+#include <utility>
+#include <vector>
+
+#include <ouro/runtime/awaited.hpp>
+#include <ouro/runtime/spawn.hpp>
+#include <ouro/runtime/timeout.hpp>
+#include <ouro/runtime/waiters.hpp>
+
+namespace ouro {
+
+/// What `wait` waits for.
+enum class return_when : std::uint8_t {
+    first_completed,  ///< one is done
+    first_error,      ///< one has failed, other than by cancellation, or all are done (rule 202)
+    all_completed,    ///< all are done
+};
+
+/// Which tasks were done when `wait` returned, and which were not, in the order of the argument.
+template <class Handle>
+struct wait_outcome {
+    std::vector<Handle> done{};
+    std::vector<Handle> pending{};
+};
+
+namespace detail {
+
+/// Notes which of some tasks are done, in the order in which that happens.
+class watch {
+  public:
+    /// Those that are done already count first, in order. The same one twice counts once.
+    template <class Handle>
+    explicit watch(const std::vector<Handle>& tasks) : hooks_(new hook[tasks.size()]) {
+        ended_.reserve(tasks.size());
+        for (const Handle& each : tasks) add(*each.core());
+    }
+
+    /// Indexes among the different tasks, in the order in which they ended.
+    const std::vector<std::size_t>& ended() const noexcept { return ended_; }
+    std::size_t count() const noexcept { return count_; }
+    task_core& at(std::size_t index) const noexcept { return *hooks_[index].task; }
+    /// Waits until `policy` is met, or fails with `std::errc::timed_out` at `deadline`.
+    task<> until(return_when policy, std::optional<clock::time_point> deadline);
+    /// Waits until more than `known` have ended, likewise.
+    task<> more_than(std::size_t known, std::optional<clock::time_point> deadline,
+                     std::source_location where);
+
+  private:
+    struct hook final : done_hook {
+        watch* home = nullptr;
+        task_core* task = nullptr;
+        void task_done() noexcept override;
+        task_core* waiter() const noexcept override;
+    };
+    void add(task_core& task);
+    bool met(return_when policy) const noexcept;
+
+    std::unique_ptr<hook[]> hooks_;  // unlink themselves (rule 203)
+    std::size_t count_ = 0;
+    std::vector<std::size_t> ended_;
+    waiter_list waiting_;
+};
+
+/// A limit as a point in time.
+std::optional<clock::time_point> deadline_of(std::optional<clock::duration> limit) noexcept;
+
+}  // namespace detail
+
+/// Waits for some of `tasks`, and cancels none of them, whatever happens (rule 200).
+///
+/// Result    what is done and what is not, at this moment (rule 201); the same task twice counts
+///           once (rule 204). The limit is no error: what is not done by then is pending.
+/// Errors    `errc::value_error` for no tasks at all (rule 199).
+/// Cancel    ends the wait; the tasks go on.
+template <class Handle>
+task<wait_outcome<Handle>> wait(std::vector<Handle> tasks,
+                                return_when policy = return_when::all_completed,
+                                std::optional<clock::duration> limit = {}) {
+    if (tasks.empty()) co_return error(errc::value_error, "wait for no tasks");
+    detail::watch watched(tasks);
+    const auto met = co_await as_result(watched.until(policy, detail::deadline_of(limit)));
+    if (!met && met.error() != std::errc::timed_out) co_return met.error();
+    wait_outcome<Handle> outcome;
+    std::vector<const detail::task_core*> told;
+    for (Handle& each : tasks) {
+        bool twice = false;
+        for (const auto* other : told) twice = twice || other == each.core();
+        if (twice) continue;
+        told.push_back(each.core());
+        auto& into = each.done() ? outcome.done : outcome.pending;
+        into.push_back(std::move(each));
+    }
+    co_return outcome;
+}
+
+/// Hands out tasks in the order in which they end (rule 205).
+///
+///     as_completed answers(handles);
+///     while (auto next = co_await answers.next()) use(co_await *next);
+///
+/// Lifetime  may be left and taken up again at any time. The tasks are not cancelled.
+template <class Handle>
+class as_completed {
+  public:
+    /// `limit`: how long all of them may take together.
+    explicit as_completed(std::vector<Handle> tasks, std::optional<clock::duration> limit = {})
+        : tasks_(std::move(tasks)), watched_(tasks_), deadline_(detail::deadline_of(limit)) {}
+    as_completed(const as_completed&) = delete;
+    as_completed& operator=(const as_completed&) = delete;
+
+    /// The next one to end; nothing when all were handed out. The same task twice comes once.
+    ///
+    /// Errors  `std::errc::timed_out` when the limit passed first; the tasks go on (rule 207).
+    /// Cancel  loses nothing: the next call gives what this one would have.
+    task<std::optional<Handle>> next(std::source_location where = std::source_location::current()) {
+        if (given_ == watched_.count()) co_return std::nullopt;
+        if (watched_.ended().size() == given_) {
+            co_await watched_.more_than(given_, deadline_, where);
+        }
+        detail::task_core& ended = watched_.at(watched_.ended()[given_++]);
+        std::size_t index = 0;
+        while (tasks_[index].core() != &ended) ++index;
+        co_return std::optional<Handle>(tasks_[index]);
+    }
+
+  private:
+    std::vector<Handle> tasks_;
+    detail::watch watched_;
+    std::optional<clock::time_point> deadline_;
+    std::size_t given_ = 0;
+};
+
+}  // namespace ouro

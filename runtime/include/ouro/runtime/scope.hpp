@@ -1,0 +1,53 @@
+// A bracket in the life of a task: what timeouts and groups have in common.
+#pragma once
+
+#include <source_location>
+
+#include <ouro/runtime/loop.hpp>
+#include <ouro/runtime/spawn.hpp>
+
+namespace ouro::detail {
+
+/// What a task is inside of. The task knows the innermost one (`task_runner::scopes`); the
+/// outermost one of a child is the group it belongs to, so that the walk outwards goes on in the
+/// parent.
+class scope {
+  public:
+    scope(const scope&) = delete;
+    scope& operator=(const scope&) = delete;
+
+    /// "timeout", "group": for reports.
+    const char* kind() const noexcept { return kind_; }
+    /// Where it was entered.
+    const std::source_location& where() const noexcept { return where_; }
+    /// When everything in it is cancelled; `time_point::max()`: never.
+    clock::time_point deadline() const noexcept { return deadline_; }
+    /// The next one outwards, or null.
+    scope* outer() const noexcept { return outer_; }
+    /// The task that entered it.
+    task_core& owner() const noexcept { return *owner_; }
+
+  protected:
+    /// Enters the running task. Throws `errc::invalid_state` when there is none (rules 154, 172).
+    scope(const char* kind, const std::source_location& where);
+    ~scope();
+
+    clock::time_point deadline_ = clock::time_point::max();
+
+  private:
+    friend class nursery;
+    const char* kind_;
+    std::source_location where_;
+    task_core* owner_;
+    scope* outer_;
+};
+
+}  // namespace ouro::detail
+
+namespace ouro {
+
+/// The earliest deadline the running task is under, its own or one of those it was started under
+/// as a child of a group; `time_point::max()` when there is none.
+clock::time_point current_deadline() noexcept;
+
+}  // namespace ouro

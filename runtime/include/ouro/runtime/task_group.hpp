@@ -1,0 +1,169 @@
+// Tasks that end together: a group outlives none of its children, and its first failure ends all.
+#pragma once
+
+#include <exception>
+#include <optional>
+#include <source_location>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <ouro/runtime/awaited.hpp>
+#include <ouro/runtime/scope.hpp>
+#include <ouro/runtime/spawn.hpp>
+#include <ouro/runtime/waiters.hpp>
+
+namespace ouro {
+
+namespace detail {
+
+/// Children of the task that waits for them: what groups, gather and races have in common.
+class nursery : public scope {
+  public:
+    /// Children that have not ended.
+    std::size_t live() const noexcept { return live_; }
+    /// Makes `child`, which has not started, one of its own.
+    void adopt(task_core& child) noexcept;
+    void cancel_children(cancel_cause cause, const words& why) noexcept;
+    /// Waits until no child is left, whatever happens: a cancellation of the parent goes on to the
+    /// children, and comes back as the error once they have ended (rule 153).
+    task<> wait_for_all();
+
+    /// Unfinished children, for reports.
+    template <class Visitor>
+    void each_child(Visitor&& visit) {
+        for (auto* each = children_.front(); each; each = children_.after(*each)) {
+            visit(*each->task);
+        }
+    }
+
+  protected:
+    using scope::scope;
+    /// What still lives is cancelled, and belongs to the loop alone from here on.
+    ~nursery();
+    /// `child` is done. It may start others.
+    virtual void child_ended(task_core& child) noexcept = 0;
+    /// The parent was cancelled while it waited for them.
+    virtual void parent_cancelled(const error& why) noexcept;
+
+  private:
+    friend class task_core;
+    void ended(task_core& child) noexcept;
+
+    list<task_core::member> children_;
+    waiter_list parent_;  // at most one, while it waits
+    std::size_t live_ = 0;
+};
+
+}  // namespace detail
+
+/// Children of one task: all of them end before the call that made the group does. See
+/// `with_group`.
+///
+/// Threads  the loop's thread.
+class task_group : private detail::nursery {
+  public:
+    explicit task_group(std::source_location where = std::source_location::current());
+
+    /// Starts `body` as a child. What it refers to must outlive the group, as everything does that
+    /// was there before `with_group` was called.
+    ///
+    /// Errors  throws `errc::invalid_state` when the group is ending: a child failed, it was
+    ///         cancelled, or it is over (rules 139, 155). `body` is destroyed unrun.
+    template <class T>
+    task_handle<T> spawn(task<T> body,
+                         std::source_location created = std::source_location::current()) {
+        return spawn({.created = created}, std::move(body));
+    }
+    /// Starts `body(arguments...)` as a child; the callable and the arguments are copied.
+    template <class F, class... Args>
+        requires(std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>...>)
+    auto spawn(F&& body, Args&&... arguments) {
+        return spawn(spawn_options{}, std::forward<F>(body), std::forward<Args>(arguments)...);
+    }
+    /// The same with a name, or eagerly.
+    template <class T>
+    task_handle<T> spawn(spawn_options options, task<T> body) {
+        require_open();
+        return detail::launch(owner().home(), std::move(body), std::move(options), this);
+    }
+    /// The same with a name, or eagerly. The callable and the arguments are copied.
+    template <class F, class... Args>
+        requires(std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>...>)
+    auto spawn(spawn_options options, F&& body, Args&&... arguments) {
+        return spawn(std::move(options),
+                     detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
+                         std::forward<F>(body), std::forward<Args>(arguments)...));
+    }
+
+    /// Cancels the children and the body; the group then ends without an error. Harmless on one
+    /// that is ending (rule 159).
+    void cancel(detail::words why = {}) noexcept;
+    /// Children that have not ended.
+    std::size_t size() const noexcept { return live(); }
+
+    /// For makers of combinators: the body is over, with this error or this exception or neither.
+    /// Waits for the children, then fails with what the group failed with.
+    task<> leave(error body_failed, std::exception_ptr body_threw);
+
+  private:
+    void require_open() const;
+    void child_ended(detail::task_core& child) noexcept override;
+    void parent_cancelled(const error& why) noexcept override;
+    void failed(error why) noexcept;
+    void abort(cancel_cause cause, const detail::words& why) noexcept;
+    result<> fail();
+
+    std::vector<error> failures_;    // in the order in which they happened
+    error only_failure_;             // the first one, when there was no memory for the list
+    unsigned cancelling_before_;     // requests that the parent had when it entered
+    bool body_ended_ = false;        // the parent waits for the children
+    bool ending_ = false;            // everything was cancelled, nothing may be started
+    bool cancelled_parent_ = false;  // to end the body
+};
+
+namespace detail {
+
+template <class T, class Body>
+task<T> run_group(Body body, std::source_location where) {
+    task_group group(where);
+    std::optional<result<T>> ended;
+    std::exception_ptr threw;
+    try {
+        ended.emplace(co_await as_result(body(group)));
+    } catch (...) {
+        threw = std::current_exception();
+    }
+    co_await group.leave(ended && !*ended ? ended->error() : error(), threw);
+    if constexpr (!std::is_void_v<T>) co_return std::move(*ended);
+}
+
+}  // namespace detail
+
+/// Runs `body(group)`, and waits for every child that it, or a child, starts in the group.
+///
+///     co_await with_group([&](task_group& group) -> task<> {
+///         group.spawn(read_requests(reader, queue));
+///         group.spawn(answer(queue, writer));
+///         co_return;
+///     });
+///
+/// The first failure, of a child or of the body, cancels all the others; a child that ends
+/// cancelled has not failed (rules 139-142).
+///
+/// Result    what `body` returned.
+/// Errors    the first failure; when there were more, all of them are its `error::causes`, in the
+///           order in which they happened. When the first one was an exception, that is rethrown
+///           and the others go to the exception handler.
+/// Cancel    cancels the children, waits for all of them, and ends cancelled, or with what they
+///           failed with meanwhile (rules 143, 144).
+/// Lifetime  `body` is kept until the end, so that it may capture by reference. The group is not to
+///           be used after it.
+/// Cost      two pooled frames; each child what `spawn` costs.
+template <class Body>
+auto with_group(Body body, std::source_location where = std::source_location::current()) {
+    using value = typename detail::task_value<std::invoke_result_t<Body&, task_group&>>::type;
+    return detail::run_group<value, Body>(std::move(body), where);
+}
+
+}  // namespace ouro

@@ -1,0 +1,122 @@
+// Deadlines, and how a cancellation becomes a timeout on its way out of a block.
+#include <ouro/runtime/timeout.hpp>
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+namespace ouro {
+namespace detail {
+
+// ---- scopes
+
+scope::scope(const char* kind, const std::source_location& where)
+    : kind_(kind), where_(where), owner_(task_core::current()) {
+    if (!owner_) {
+        throw std::system_error(make_error_code(errc::invalid_state),
+                                std::string("enter a ") + kind + " outside of a task");
+    }
+    outer_ = std::exchange(owner_->scopes, this);
+}
+
+scope::~scope() {
+    // The innermost one as a rule: blocks end from the inside out.
+    scope** link = &owner_->scopes;
+    while (*link != this) link = &(*link)->outer_;
+    *link = outer_;
+}
+
+namespace {
+
+/// "5 s", "250 ms", "1.5 s"
+std::string as_words(clock::duration delay) {
+    const double seconds = std::chrono::duration<double>(delay).count();
+    char text[32];
+    if (seconds >= 1 || seconds <= 0) {
+        std::snprintf(text, sizeof text, "%.6g s", seconds);
+    } else {
+        std::snprintf(text, sizeof text, "%.6g ms", seconds * 1000);
+    }
+    return text;
+}
+
+std::string file_and_line(const std::source_location& where) {
+    const std::string_view path = where.file_name();
+    const std::size_t slash = path.rfind('/');
+    const std::string_view file = slash == path.npos ? path : path.substr(slash + 1);
+    return std::string(file) + ":" + std::to_string(where.line());
+}
+
+}  // namespace
+
+error no_time(const std::source_location& where) noexcept {
+    return error(std::errc::timed_out, words([&] { return "wait at " + file_and_line(where); }))
+        .because("there was no time at all");
+}
+
+}  // namespace detail
+
+clock::time_point current_deadline() noexcept {
+    const auto* const own = detail::task_core::current();
+    clock::time_point earliest = clock::time_point::max();
+    for (const detail::scope* each = own ? own->scopes : nullptr; each; each = each->outer()) {
+        earliest = std::min(earliest, each->deadline());
+    }
+    return earliest;
+}
+
+// ---- timeout
+
+timeout::timeout(std::optional<clock::duration> delay, std::optional<clock::time_point> when,
+                 const std::source_location& where)
+    : scope("timeout", where), delay_(delay), cancelling_before_(owner().cancelling()) {
+    timer_node::fire = &came;
+    set(delay ? owner().home().deadline_after(*delay) : when);
+}
+
+timeout::~timeout() {
+    if (queued()) remove_timer(owner().home(), *this);
+    if (!expired_) return;
+    error* const leaving = owner().unwinding;
+    // With other requests pending, somebody further out wants the task to end (rules 162, 167).
+    const bool ours = owner().uncancel() <= cancelling_before_;
+    if (!leaving) return;
+    detail::words why([this] { return reason(); });
+    if (ours && *leaving == errc::cancelled) {
+        leaving->becomes(std::errc::timed_out);
+    } else {
+        leaving->because(std::move(why));
+    }
+}
+
+std::optional<clock::time_point> timeout::when() const noexcept {
+    if (deadline() == clock::time_point::max()) return std::nullopt;
+    return deadline();
+}
+
+bool timeout::reschedule(std::optional<clock::time_point> when) {
+    if (expired_) return false;
+    if (queued()) remove_timer(owner().home(), *this);
+    delay_.reset();
+    set(when);
+    return true;
+}
+
+void timeout::set(std::optional<clock::time_point> when) {
+    deadline_ = when.value_or(clock::time_point::max());
+    timer_node::when = deadline_;
+    if (when) add_timer(owner().home(), *this);
+}
+
+void timeout::came(timer_node& timer) noexcept {
+    auto& self = static_cast<timeout&>(timer);
+    self.expired_ = true;
+    self.owner().cancel(cancel_cause::timeout, detail::words([&] { return self.reason(); }));
+}
+
+std::string timeout::reason() const {
+    return (delay_ ? "deadline of " + detail::as_words(*delay_) : std::string("deadline")) +
+           " at " + detail::file_and_line(where());
+}
+
+}  // namespace ouro
