@@ -2,9 +2,11 @@
 #include <ouro/runtime/loop.hpp>
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <utility>
 
 #include "loop_state.hpp"
@@ -29,6 +31,11 @@ void forget_loop_in_children() {
 }  // namespace
 
 namespace detail {
+
+constinit loop_state* first_loop = nullptr;
+namespace {
+constinit std::mutex loops_guard;  // taken when a loop is made or destroyed, and never else
+}
 
 // ---- scheduled calls
 
@@ -123,12 +130,20 @@ loop_state::loop_state(loop& owner, const loop_options& options)
       rig(options.rig),
       box(std::make_shared<mailbox>(owner, *kernel)),
       debug(options.debug || (std::getenv("OURO_DEBUG") && std::getenv("OURO_DEBUG")[0] == '1')) {
+    observed = debug;
     turn_began = kernel->coarse_now();
     batch.reserve(options.cq_entries < 1024 ? options.cq_entries : 1024);
     deferred.reserve(batch.capacity());
+    const std::lock_guard lock(loops_guard);
+    next_loop = std::exchange(first_loop, this);
 }
 
-loop_state::~loop_state() = default;
+loop_state::~loop_state() {
+    const std::lock_guard lock(loops_guard);
+    loop_state** link = &first_loop;
+    while (*link != this) link = &(*link)->next_loop;
+    *link = next_loop;
+}
 
 void loop_state::turn(clock::time_point until) noexcept {
     ++turns;
@@ -190,6 +205,22 @@ void loop_state::collect_expired() noexcept {
     }
 }
 
+template <class Item>
+void loop_state::observe(Item&& item, const char* what, std::source_location created) noexcept {
+    if (watch) enter_watched(what, created);
+    if (debug) {
+        timed(std::forward<Item>(item), what, created);
+    } else {
+        item();
+    }
+    if (watch) leave_watched();
+}
+
+void loop_state::step_begins(const task_core& stepped) noexcept {
+    if (debug) last_stepped = words([&] { return stepped.name(); });
+    if (watch) watch_task(stepped);
+}
+
 /// Debug mode: runs `item` and tells when it held the loop up (rule 77).
 template <class Item>
 void loop_state::timed(Item&& item, const char* what, std::source_location created) noexcept {
@@ -212,11 +243,11 @@ void loop_state::timed(Item&& item, const char* what, std::source_location creat
 void loop_state::run_timed(ready_node& node) noexcept {
     scheduled_call* const call = as_scheduled_call(node);
     const std::source_location created = call ? call->created : std::source_location{};
-    timed([&] { node.run(node); }, "a queued callback", created);
+    observe([&] { node.run(node); }, "a queued callback", created);
 }
 
 void loop_state::run_queued(ready_queue& queued) noexcept {
-    if (debug) [[unlikely]] {
+    if (observed) [[unlikely]] {
         while (ready_node* node = queued.pop()) run_timed(*node);
     } else {
         while (ready_node* node = queued.pop()) node->run(*node);
@@ -225,9 +256,9 @@ void loop_state::run_queued(ready_queue& queued) noexcept {
 
 void loop_state::run_completions() noexcept {
     // Nothing is added to the batch while it is delivered: what completes here goes to `deferred`.
-    if (debug) {
+    if (observed) {
         for (const completion& done : batch) {
-            timed([&] { deliver(done); }, "a completion", {});
+            observe([&] { deliver(done); }, "a completion", {});
         }
     } else {
         for (const completion& done : batch) deliver(done);
@@ -258,13 +289,13 @@ void loop_state::run_expired() noexcept {
         timer_node* timer = expired[i];
         if (!timer) continue;  // cancelled by something that ran earlier in this turn
         timer->position = timer_node::npos;
-        if (!debug) {
+        if (!observed) {
             timer->fire(*timer);
             continue;
         }
         scheduled_call* const call = as_scheduled_call(*timer);
-        timed([&] { timer->fire(*timer); }, "a timer",
-              call ? call->created : std::source_location{});
+        observe([&] { timer->fire(*timer); }, "a timer",
+                call ? call->created : std::source_location{});
     }
     expired.clear();
 }
@@ -276,6 +307,7 @@ void loop_state::run_turns(clock::time_point until, Goes goes_on) noexcept {
     running_loop = &self;
     running = true;
     thread = std::this_thread::get_id();
+    if (watch) watch->thread.store(::gettid(), std::memory_order_relaxed);
     do {
         turn(stopping ? clock::time_point::min() : until);
     } while (goes_on());
@@ -482,7 +514,10 @@ void loop::close() {
     running_loop = outer;
 }
 
-void loop::set_debug(bool enabled) noexcept { state_->debug = enabled; }
+void loop::set_debug(bool enabled) noexcept {
+    state_->debug = enabled;
+    state_->observed = enabled || state_->watch;
+}
 bool loop::get_debug() const noexcept { return state_->debug; }
 
 loop_counters loop::counters() const noexcept {

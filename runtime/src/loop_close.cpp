@@ -3,9 +3,9 @@
 #include <cstdio>
 #include <string>
 
+#include "inspection.hpp"
 #include "loop_state.hpp"
 #include "signal_watch.hpp"
-#include "waiting.hpp"
 
 namespace ouro::detail {
 namespace {
@@ -156,9 +156,9 @@ void loop_state::destroy_tasks() noexcept {
             report({.level = severity::warning,
                     .message =
                         words("the loop closed while a task was still waiting; it was destroyed"),
-                    .error = {},
+                    .error = inspection::farewell(*left),
                     .subject = words([left] { return left->name(); }),
-                    .created = {}});
+                    .created = left->created_});
         }
         left->destroy_frames();
         ready = {};  // it may have woken one that is destroyed next

@@ -12,6 +12,7 @@
 #include "engine.hpp"
 #include "mailbox.hpp"
 #include "timers.hpp"
+#include "watch.hpp"
 
 namespace ouro::detail {
 
@@ -86,6 +87,10 @@ inline scheduled_call* as_scheduled_call(timer_node& node) noexcept {
     return node.fire == &scheduled_call::fire_timer ? static_cast<scheduled_call*>(&node) : nullptr;
 }
 
+struct loop_state;
+/// Every loop of the process, in a chain, for debuggers (tools/ouro_gdb.py).
+extern loop_state* first_loop;
+
 struct loop_state {
     loop_state(loop& self, const loop_options& options);
     ~loop_state();
@@ -107,10 +112,16 @@ struct loop_state {
     void run_turns(clock::time_point until, Goes goes_on) noexcept;
     void deliver(const completion& done) noexcept;
     void complete_later(op& target, std::int32_t res) noexcept;
-    /// Calls `item`, timing it in debug mode.
+    /// Calls `item`, timing it in debug mode and telling the watchdog.
+    template <class Item>
+    void observe(Item&& item, const char* what, std::source_location created) noexcept;
     template <class Item>
     void timed(Item&& item, const char* what, std::source_location created) noexcept;
     void run_timed(ready_node& node) noexcept;
+    void enter_watched(const char* what, const std::source_location& created) noexcept;
+    void leave_watched() noexcept;
+    void watch_task(const task_core& stepped) noexcept;
+    void step_begins(const task_core& stepped) noexcept;
     void require_open(const char* what) const;
     void require_own_thread(const char* what) const;
     void report(failure_report what) noexcept { self.call_exception_handler(what); }
@@ -132,6 +143,7 @@ struct loop_state {
     void report_leaks() noexcept;
 
     loop& self;
+    loop_state* next_loop = nullptr;  // of the process: where a debugger goes on
     std::unique_ptr<engine> kernel;
     detail::rig* const rig;  // null outside of tests
     std::shared_ptr<mailbox> box;
@@ -160,7 +172,9 @@ struct loop_state {
     std::uint64_t turns = 0;
     std::uint64_t delivered = 0;
     std::uint64_t late = 0;
+    loop_watch* watch = nullptr;  // of its watchdog
     bool debug = false;
+    bool observed = false;  // debug mode, or a watchdog
     bool running = false;
     bool stopping = false;
     bool closing = false;

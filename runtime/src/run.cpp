@@ -1,4 +1,5 @@
 // How a program ends: signals, the grace they give, and who did not leave.
+#include <ouro/runtime/inspect.hpp>
 #include <ouro/runtime/run.hpp>
 
 #include <csignal>
@@ -6,9 +7,9 @@
 #include <cstdlib>
 #include <string>
 
+#include "loop_state.hpp"
 #include "process_signals.hpp"
 #include "signal_watch.hpp"
-#include "waiting.hpp"
 
 namespace ouro {
 namespace detail {
@@ -21,7 +22,8 @@ void say(const std::string& text) noexcept { std::fwrite(text.data(), 1, text.si
 /// Says who is left, and ends the process there and then.
 [[noreturn]] void give_up(loop_state& home, int signum, const char* why) noexcept {
     try {
-        say("ouro: " + signal_name(signum) + ": " + why + "; still there:\n" + who_is_left(home));
+        say("ouro: " + signal_name(signum) + ": " + why + "; still there:\n" +
+            dump_tasks(home.self));
     } catch (const std::bad_alloc&) {
         std::fputs("ouro: ended by a signal\n", stderr);
     }
@@ -77,11 +79,14 @@ void run_state::unlisten() noexcept {
 void run_state::came(int signum) noexcept {
     loop_state& state = home->state();
     if (signum == SIGQUIT) {
-        return say(words([&] { return "ouro: SIGQUIT: all tasks:\n" + who_is_left(state); }));
+        return say(words([&] { return "ouro: SIGQUIT: all tasks:\n" + dump_tasks(state.self); }));
     }
     if (asked_by) give_up(state, signum, "the second signal");
     asked_by = signum;
-    if (main && !main->done()) main->cancel(cancel_cause::shutdown);
+    if (main && !main->done()) {
+        main->cancel(cancel_cause::shutdown,
+                     words([&] { return "signal " + signal_name(signum); }));
+    }
     limit_to(options.grace);
 }
 
@@ -108,7 +113,7 @@ result<> see_off(loop& home, clock::time_point end) {
     state.see_off(end);
     if (!state.live_tasks) return {};
     return error(std::errc::timed_out, words([&state] {
-                     return "wait for tasks to end; still there:\n" + who_is_left(state);
+                     return "wait for tasks to end; still there:\n" + dump_tasks(state.self);
                  }));
 }
 

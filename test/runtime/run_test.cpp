@@ -179,7 +179,7 @@ BOOST_AUTO_TEST_CASE(the_second_signal_ends_the_program_and_says_who_did_not_lea
     });
     BOOST_TEST(child.exit_code == 128 + SIGINT);
     BOOST_TEST(contains(child.errors, "ouro: SIGINT: the second signal; still there:"));
-    BOOST_TEST(contains(child.errors, "    the one that stays: sleep, at "));
+    BOOST_TEST(contains(child.errors, "\"the one that stays\""));
     BOOST_TEST(contains(child.errors, "run_test.cpp:"));
     BOOST_TEST(contains(child.errors, "    task-"));
 }
@@ -193,7 +193,7 @@ BOOST_AUTO_TEST_CASE(the_end_of_the_grace_ends_the_program_and_says_who_did_not_
     });
     BOOST_TEST(main_stays.exit_code == 128 + SIGTERM);
     BOOST_TEST(contains(main_stays.errors, "ouro: SIGTERM: the time to end is over; still there:"));
-    BOOST_TEST(contains(main_stays.errors, ", called at "));
+    BOOST_TEST(contains(main_stays.errors, "run_test.cpp:"));
     // The grace counts from the signal, also when the main task has left.
     const auto other_stays = in_child([] {
         return run({.grace = 20ms}, []() -> task<int> {
@@ -204,7 +204,7 @@ BOOST_AUTO_TEST_CASE(the_end_of_the_grace_ends_the_program_and_says_who_did_not_
         });
     });
     BOOST_TEST(other_stays.exit_code == 128 + SIGTERM);
-    BOOST_TEST(contains(other_stays.errors, "the one that stays: sleep, at "));
+    BOOST_TEST(contains(other_stays.errors, "\"the one that stays\""));
 }
 
 // rule 699
@@ -308,7 +308,7 @@ BOOST_AUTO_TEST_CASE(sigquit_prints_all_tasks_on_demand_and_the_program_goes_on)
     });
     BOOST_TEST(child.exit_code == 5);
     BOOST_TEST(contains(child.errors, "ouro: SIGQUIT: all tasks:\n"));
-    BOOST_TEST(contains(child.errors, "    sleeper: sleep, at "));
+    BOOST_TEST(contains(child.errors, "\"sleeper\""));
     const auto without = in_child([] {
         return run([]() -> task<> {
             ::kill(::getpid(), SIGQUIT);
@@ -407,10 +407,10 @@ BOOST_AUTO_TEST_CASE(stop_gives_a_limit_of_its_own_and_close_tells_who_did_not_l
     const auto left = simulated.close();
     BOOST_TEST_REQUIRE(!left.has_value());
     BOOST_TEST((left.error() == std::errc::timed_out));
-    BOOST_TEST(contains(left.error().doing(), ": sleep, at "));
+    BOOST_TEST(contains(left.error().doing(), "sleep"));
     BOOST_TEST(contains(left.error().doing(), "run_test.cpp:"));
     BOOST_TEST_REQUIRE(reports.size() == 1u);
-    BOOST_TEST(contains(reports[0], "still waiting: sleep, at "));
+    BOOST_TEST(contains(reports[0], "sleep"));
     BOOST_TEST(contains(reports[0], "run_test.cpp:"));
 
     runner quick({.loop = world.options()});
@@ -434,7 +434,7 @@ BOOST_AUTO_TEST_CASE(a_loop_of_your_own_is_shut_down_with_a_limit_and_a_report) 
         const auto left = shut_down(home, 3s);
         BOOST_TEST(left.has_value() == obeys);
         BOOST_TEST((home.time() - before >= 3s) != obeys);
-        if (!obeys) BOOST_TEST(contains(left.error().doing(), "the one: sleep, at "));
+        if (!obeys) BOOST_TEST(contains(left.error().doing(), "\"the one\""));
         BOOST_TEST(home.is_closed());
     }
 }

@@ -18,10 +18,14 @@ namespace ouro {
 
 namespace detail {
 
+class task_core;
+
 /// Told once when a task is done. Unlinks itself when it dies.
 class done_hook : public list_link {
   public:
     virtual void task_done() noexcept = 0;
+    /// The task that waits for it here, for reports; null when no task does.
+    virtual task_core* waiter() const noexcept { return nullptr; }
 
   protected:
     ~done_hook() = default;
@@ -85,6 +89,8 @@ class task_core : public task_runner, public list_link {
     /// Takes down the frames of a task that will never be resumed again.
     void destroy_frames() noexcept;
     static task_core* current() noexcept;
+    /// The task that waits there; null when it is a coroutine of another type.
+    static task_core* of(const wait_point& wait) noexcept;
     /// The task behind a ready node, or null when the node is something else.
     static task_core* from(ready_node& node) noexcept {
         return node.run == &run_ready ? static_cast<resume_node&>(node).owner : nullptr;
@@ -107,8 +113,8 @@ class task_core : public task_runner, public list_link {
     friend class wait_point;
     friend class ouro::loop;
     friend struct loop_state;
+    friend class inspection;
     void step() noexcept;
-    [[gnu::noinline]] void note_step(loop_state& state) noexcept;
     [[gnu::noinline]] void take_down() noexcept;  // a failure must not burden the way of a value
     void report_unseen() noexcept;
     [[gnu::noinline]] void finish() noexcept;
@@ -203,8 +209,10 @@ class join_wait : public wait_point, public done_hook {
     void start() noexcept;
     void task_done() noexcept override;
     void give_back() noexcept;
+    task_core* waiter() const noexcept override;
 
     static void cancel_target(wait_point& wait, cancel_cause cause) noexcept;
+    static std::string describe(const wait_point& wait);
     static void leave(wait_point& wait, cancel_cause cause) noexcept;
 
   protected:
