@@ -8,15 +8,19 @@
 namespace ouro {
 namespace detail {
 
-bool mailbox::post(callback what) {
-    if (loop* here = loop::try_current(); here && here == owner_) {
-        return post_here(here->state(), std::move(what));
-    }
+bool mailbox::post(callback what, wake_up when) {
+    loop* const here = loop::try_current();
+    if (here && here == owner_) return post_here(here->state(), std::move(what));
+    // A loop that runs will hand over what it has; one that is closing may not come to that.
+    const bool waits_for_turn = when == wake_up::with_turn && here && here->state().running;
+    engine* const near = waits_for_turn ? here->state().kernel.get() : nullptr;
     const std::lock_guard lock(guard_);
     if (!home_) return false;
     letters_.push_back(std::move(what));
-    // One wake-up is enough for all letters until the loop has looked.
-    if (!pending_.exchange(true, std::memory_order_acq_rel)) sleeper_->wake();
+    // One wake-up is enough for all letters until the loop has looked. What another loop promised
+    // for the end of its turn is enough for loops; other threads do not wait for that.
+    const bool promised = pending_.exchange(true, std::memory_order_acq_rel);
+    if (!woken_ && !(promised && near)) woken_ = sleeper_->wake(near);
     return true;
 }
 
@@ -32,6 +36,7 @@ bool mailbox::post_here(loop_state& home, callback what) {
 void mailbox::take(std::vector<callback>& into) {
     const std::lock_guard lock(guard_);
     into.swap(letters_);
+    woken_ = false;
     pending_.store(false, std::memory_order_release);
 }
 
@@ -50,7 +55,8 @@ loop_handle::loop_handle(std::shared_ptr<detail::mailbox> box) noexcept : box_(s
 bool loop_handle::post(callback what) const { return box_ && box_->post(std::move(what)); }
 
 bool loop_handle::stop() const noexcept try {
-    return post([] { loop::current().stop(); });
+    // Who stops a loop often joins its thread next.
+    return box_ && box_->post([] { loop::current().stop(); }, detail::wake_up::now);
 } catch (...) {
     return false;  // out of memory
 }

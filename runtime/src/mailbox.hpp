@@ -13,13 +13,19 @@ namespace ouro::detail {
 class engine;
 struct loop_state;
 
+/// When a sleeping loop is woken for a post.
+enum class wake_up {
+    with_turn,  ///< from a loop's thread with what its turn hands to the kernel anyway
+    now,        ///< before the call returns: whoever posted may block next
+};
+
 class mailbox {
   public:
     mailbox(loop& home, engine& sleeper) noexcept
         : owner_(&home), home_(&home), sleeper_(&sleeper) {}
 
     /// Leaves `what` and wakes the loop; false when the loop is closed.
-    bool post(callback what);
+    bool post(callback what, wake_up when = wake_up::with_turn);
     /// Takes what was left since the last time. Loop thread.
     void take(std::vector<callback>& into);
     /// A cheap look, without the lock.
@@ -33,6 +39,7 @@ class mailbox {
     std::mutex guard_;
     std::vector<callback> letters_;
     std::atomic<bool> pending_{false};
+    bool woken_ = false;  // for what is pending, not only promised by a loop for its turn's end
     const loop* const owner_;  // to compare with, not to use
     loop* home_;               // null once closed
     engine* sleeper_;

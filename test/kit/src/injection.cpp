@@ -272,7 +272,10 @@ class injecting_engine final : public detail::engine {
         inner_->release(whole->whole);
         lent_.erase(whole);
     }
-    void wake() noexcept override { inner_->wake(); }
+    bool wake(engine* near) noexcept override { return inner_->wake(near); }
+    bool carry(const std::shared_ptr<uring::bell>& to) noexcept override {
+        return inner_->carry(to);
+    }
     bool foreign_thread() const noexcept override { return inner_->foreign_thread(); }
     bool foreign_process() const noexcept override { return inner_->foreign_process(); }
     void add_statistics(loop_statistics& into) const noexcept override {

@@ -177,10 +177,11 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         --lent_;
         ouro::detail::poison(lent.memory.get(), buffer_bytes_);
     }
-    void wake() noexcept override {
+    bool wake(engine*) noexcept override {
         const std::lock_guard lock(wake_guard_);
         woken_ = true;
         wake_signal_.notify_one();
+        return true;
     }
     bool foreign_thread() const noexcept override { return false; }
     bool foreign_process() const noexcept override { return false; }
