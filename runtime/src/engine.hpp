@@ -66,6 +66,9 @@ class engine {
     virtual void poll_fd(op&, int fd, std::uint32_t events) noexcept = 0;
     /// False: this engine leaves names to `getaddrinfo` on a thread.
     virtual bool resolve(io::resolve_op&) noexcept { return false; }
+    /// True: this engine plays threads. It completes the job when its turn has come, and the job
+    /// runs then, where it is awaited.
+    virtual bool offload(io::job_op&) noexcept { return false; }
     virtual void cancel(op&) noexcept = 0;
 
     /// Hands over what was started, waits until `deadline` for a first completion

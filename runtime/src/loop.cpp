@@ -105,7 +105,7 @@ void loop_state::turn(clock::time_point until) noexcept {
 void loop_state::take_letters(ready_queue& into) noexcept {
     if (letters.empty()) {
         if (!box->pending()) return;
-        box->take(letters);
+        box->take(letters, into);
     }
     std::size_t taken = 0;
     try {
@@ -250,6 +250,9 @@ void loop_state::require_own_thread(const char* what) const {
                                        "get_handle().post(...)");
     }
 }
+
+off_loop::off_loop() noexcept : kept_(std::exchange(running_loop, nullptr)) {}
+off_loop::~off_loop() { running_loop = kept_; }
 
 // ---- hooks for the other layers
 
@@ -413,6 +416,10 @@ void loop::close() {
     loop* const outer = std::exchange(running_loop, this);
     state_->close();
     running_loop = outer;
+}
+
+void loop::set_default_executor(std::shared_ptr<thread_pool> pool) noexcept {
+    state_->executor = std::move(pool);
 }
 
 void loop::set_debug(bool enabled) noexcept { state_->debug = enabled; }

@@ -38,6 +38,7 @@ void loop_state::close() noexcept {
                 .subject = "loop close"});
     }
     report_unseen_failures();
+    let_go_of_executor();
     box->close();
     drop_scheduled();
     closed = true;
@@ -59,10 +60,17 @@ void loop_state::close_elsewhere() noexcept {
              .subject = "loop close"});
     }
     report_unseen_failures();
+    let_go_of_executor();
     box->close();
     closed = true;
     report_leaks();
     if (!idle) (void)kernel.release();
+}
+
+/// Its jobs go on, and nobody waits for them (rule 60). A pool that others hold takes more.
+void loop_state::let_go_of_executor() noexcept {
+    if (executor && executor.use_count() == 1) executor->shutdown(std::chrono::nanoseconds(0));
+    executor = nullptr;
 }
 
 /// Lets tasks and transports end in their own way, as long as they get on with it.

@@ -11,17 +11,30 @@ namespace detail {
 bool mailbox::post(callback what, wake_up when) {
     loop* const here = loop::try_current();
     if (here && here == owner_) return post_here(here->state(), std::move(what));
-    // A loop that runs will hand over what it has; one that is closing may not come to that.
-    const bool waits_for_turn = when == wake_up::with_turn && here && here->state().running;
-    engine* const near = waits_for_turn ? here->state().kernel.get() : nullptr;
     const std::lock_guard lock(guard_);
     if (!home_) return false;
     letters_.push_back(std::move(what));
-    // One wake-up is enough for all letters until the loop has looked. What another loop promised
-    // for the end of its turn is enough for loops; other threads do not wait for that.
+    wake_for(when);
+    return true;
+}
+
+bool mailbox::post(ready_node& node) noexcept {
+    const std::lock_guard lock(guard_);
+    if (!home_) return false;
+    nodes_.push(node);
+    wake_for(wake_up::with_turn);
+    return true;
+}
+
+/// One wake-up is enough for all that is left here until the loop has looked. What another loop
+/// promised for the end of its turn is enough for loops; other threads do not wait for that.
+void mailbox::wake_for(wake_up when) noexcept {
+    loop* const here = loop::try_current();
+    // A loop that runs will hand over what it has; one that is closing may not come to that.
+    const bool waits_for_turn = when == wake_up::with_turn && here && here->state().running;
+    engine* const near = waits_for_turn ? here->state().kernel.get() : nullptr;
     const bool promised = pending_.exchange(true, std::memory_order_acq_rel);
     if (!woken_ && !(promised && near)) woken_ = sleeper_->wake(near);
-    return true;
 }
 
 /// From the loop's own thread: one queue with `call_soon` (rule 49), after what others posted
@@ -33,18 +46,22 @@ bool mailbox::post_here(loop_state& home, callback what) {
     return true;
 }
 
-void mailbox::take(std::vector<callback>& into) {
+void mailbox::take(std::vector<callback>& into, ready_queue& nodes) {
     const std::lock_guard lock(guard_);
     into.swap(letters_);
+    while (ready_node* const node = nodes_.pop()) nodes.push(*node);
     woken_ = false;
     pending_.store(false, std::memory_order_release);
 }
+
+void wait_for_memory() noexcept { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }
 
 void mailbox::close() noexcept {
     std::vector<callback> left;
     const std::lock_guard lock(guard_);
     home_ = nullptr;
     left.swap(letters_);
+    nodes_ = {};  // of memory that was given up
     pending_.store(false, std::memory_order_release);
 }
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <ouro/runtime/function.hpp>
+#include <ouro/runtime/thread_pool.hpp>
 
 #include "engine.hpp"
 #include "resolve.hpp"
@@ -41,6 +42,7 @@ constexpr int connect_errors[] = {ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EHOSTUNR
 constexpr int read_errors[] = {EIO, ENOMEM};
 constexpr int poll_errors[] = {ENOMEM};
 constexpr int resolve_errors[] = {ENOENT, EAGAIN, ENOMEM, EAFNOSUPPORT};
+constexpr int offload_errors[] = {EAGAIN, ENOMEM};
 constexpr int socket_errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, EACCES, EAFNOSUPPORT};
 constexpr int socket_pair_errors[] = {EMFILE, ENFILE, ENOMEM};
 constexpr int bind_errors[] = {EADDRINUSE, EADDRNOTAVAIL, EACCES, ENOMEM};
@@ -62,6 +64,7 @@ constexpr call_facts facts[] = {
     {"read", read_errors},
     {"poll", poll_errors},
     {"resolve", resolve_errors},
+    {"offload", offload_errors},
     {"socket", socket_errors},
     {"socket_pair", socket_pair_errors},
     {"bind", bind_errors},
@@ -75,7 +78,7 @@ constexpr call_facts facts[] = {
 };
 static_assert(std::size(facts) == std::size_t(door_call::peer_name) + 1, "facts of each call");
 
-constexpr bool completes(door_call call) noexcept { return call <= door_call::resolve; }
+constexpr bool completes(door_call call) noexcept { return call <= door_call::offload; }
 constexpr bool receives(door_call call) noexcept {
     return call == door_call::recv || call == door_call::recv_ring;
 }
@@ -230,6 +233,14 @@ class injecting_engine final : public detail::engine {
         if (how.failure) request.gai_code = gai_code_of(how.failure);
         start(request, how, {}, [this, &request] {
             if (!inner_->resolve(request)) detail::start_resolve(home_.state(), request);
+        });
+        return true;
+    }
+    bool offload(io::job_op& request) noexcept override {
+        const treatment how = plan_.next(door_call::offload);
+        if (!how.failure && !how.turns) return inner_->offload(request);
+        start(request, how, {}, [this, &request] {
+            if (!inner_->offload(request)) detail::queue_job(home_.state(), request);
         });
         return true;
     }

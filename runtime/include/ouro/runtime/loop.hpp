@@ -21,6 +21,7 @@ namespace ouro {
 using clock = std::chrono::steady_clock;
 
 class loop;
+class thread_pool;
 template <class T>
 class task;
 template <class T>
@@ -236,6 +237,11 @@ class loop {
 
     /// What other threads may use: `post` and `stop`.
     loop_handle get_handle() const noexcept;
+
+    /// The pool in which `to_thread` runs its jobs, which may be that of several loops. Null: one of
+    /// the loop's own, made when it is needed. A loop that closes lets its own pool end without
+    /// waiting (rule 60).
+    void set_default_executor(std::shared_ptr<thread_pool> pool) noexcept;
 
     /// Receives events nobody awaits. Default, also restored by an empty handler: one line on
     /// stderr (rules 71-74).

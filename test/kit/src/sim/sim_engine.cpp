@@ -19,6 +19,7 @@
 #include <vector>
 
 #include <ouro/runtime/checks.hpp>
+#include <ouro/runtime/remote.hpp>
 
 #include "engine.hpp"
 #include "world.hpp"
@@ -47,6 +48,7 @@ enum class action : std::uint8_t {
     connect,
     poll,
     resolve,
+    job,
 };
 
 /// An operation the simulated kernel holds.
@@ -137,6 +139,16 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
             const auto found = in_flight_.find(&request);
             if (found == in_flight_.end() || found->second->number != number) return;
             answer(request);
+        });
+        return true;
+    }
+    bool offload(io::job_op& request) noexcept override {
+        const std::uint64_t number = start(request, action::job, -1).number;
+        const auto takes = microseconds(world_.luck.draw(purpose::delay, 50, 5'000));
+        world_.after(takes, [this, &request, number] {
+            const auto found = in_flight_.find(&request);
+            if (found == in_flight_.end() || found->second->number != number) return;
+            finish(*found->second, 0);
         });
         return true;
     }
@@ -350,7 +362,7 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         staged_.clear();
     }
     void submit_one(pending& held) noexcept {
-        if (held.what == action::resolve) return;
+        if (held.what == action::resolve || held.what == action::job) return;
         held.on = world_.find(held.fd);
         if (!held.on) return finish(held, -EBADF);
         world_.hold(*held.on);
@@ -399,6 +411,7 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
             return ready ? finish(held, ready) : wait(held);
         }
         case action::resolve:
+        case action::job:
             return;
         }
     }
