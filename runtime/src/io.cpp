@@ -42,13 +42,12 @@ bool start_remote(loop& home, remote_op& request) noexcept {
 void hand_over(remote_op& request, void (*ask)(remote_op&) noexcept) noexcept {
     request.way_back = request.home->state().box;
     request.ask = ask;
-    request.engine_state = remote_state;
+    request.engine_state = elsewhere;
     request.ready_node::run = &came_back;
 }
 
 void end_remote(remote_op& request) noexcept {
-    loop* const here = loop::try_current();
-    if (here && here == request.home) return make_ready(*here, request);
+    if (request.way_back->is_here()) return make_ready(*request.home, request);
     const auto way_back =
         std::move(request.way_back);  // outlives the op, which may end in the post
     way_back->post(request);
@@ -110,9 +109,9 @@ void offload(loop& home, job_op& request) noexcept {
 
 void cancel(loop& home, op& request) noexcept {
     if (!request.in_flight || request.engine_state == detail::completion_queued) return;
-    if (request.engine_state == detail::remote_state) {
-        auto& elsewhere = static_cast<detail::remote_op&>(request);
-        return elsewhere.ask(elsewhere);
+    if (request.engine_state == detail::elsewhere) {
+        auto& remote = static_cast<detail::remote_op&>(request);
+        return remote.ask(remote);
     }
     if (request.engine_state == detail::resolving) {
         return detail::cancel_resolve(home.state(), static_cast<resolve_op&>(request));

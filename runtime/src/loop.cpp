@@ -40,17 +40,30 @@ scheduled_call::scheduled_call(loop_state& owner, callback callable,
 }
 
 void scheduled_call::release() noexcept {
-    if (--references == 0) delete this;
+    if (--references > 0) return;
+    from == origin::future ? delete_future_call(*this) : delete this;
 }
 
 void scheduled_call::cancel() noexcept {
     if (cancelled || ran) return;
     cancelled = true;
     what.reset();
-    if (!is_timer) return;  // the ready queue skips it when its turn comes
-    if (remove_timer(home->self, *this)) {
+    // The ready queue skips it when its turn comes.
+    if (from == origin::future) return withdraw_future_call(*this);
+    if (from == origin::timer && remove_timer(home->self, *this)) {
         --home->live_calls;
         release();
+    }
+}
+
+const char* scheduled_call::name() const noexcept {
+    switch (from) {
+    case origin::timer:
+        return "timer";
+    case origin::future:
+        return "on_done";
+    default:
+        return "call_soon";
     }
 }
 
@@ -63,7 +76,7 @@ void scheduled_call::call() noexcept {
         } catch (...) {
             home->report({.message = words("a callback threw"),
                           .error = error::from_exception(std::current_exception()),
-                          .subject = is_timer ? "timer" : "call_soon",
+                          .subject = name(),
                           .created = created});
         }
         what.reset();
@@ -355,7 +368,7 @@ timer_handle loop::call_at(clock::time_point when, callback what, std::source_lo
     state_->require_own_thread("call_at");
     if (!what) refuse(errc::value_error, "call_at of an empty callback");
     auto* call = new detail::scheduled_call(*state_, std::move(what), created);
-    call->is_timer = true;
+    call->from = detail::scheduled_call::origin::timer;
     call->when = when;
     try {
         state_->timers.add(*call);

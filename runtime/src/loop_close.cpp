@@ -41,6 +41,7 @@ void loop_state::close() noexcept {
     let_go_of_executor();
     box->close();
     drop_scheduled();
+    let_go_of_futures();
     closed = true;
     report_leaks();
     if (!drained) (void)kernel.release();
@@ -62,6 +63,7 @@ void loop_state::close_elsewhere() noexcept {
     report_unseen_failures();
     let_go_of_executor();
     box->close();
+    let_go_of_futures();
     closed = true;
     report_leaks();
     if (!idle) (void)kernel.release();
@@ -87,7 +89,7 @@ void loop_state::say_farewell() noexcept {
 }
 
 void loop_state::drop_scheduled() noexcept {
-    letters.clear();
+    std::vector<callback>().swap(letters);  // what they own may post while it dies
     ready_queue keep;
     while (ready_node* node = ready.pop()) {
         if (auto* call = as_scheduled_call(*node)) {
@@ -169,6 +171,10 @@ void loop_state::report_unseen_failures() noexcept {
     while (task_core* failed = unseen.pop_front()) {
         if (failed->failed_unseen()) failed->report_unseen();
     }
+}
+
+void loop_state::let_go_of_futures() noexcept {
+    while (future_core* each = futures.pop_front()) each->loop_closed();
 }
 
 void loop_state::report_leaks() noexcept try {

@@ -9,8 +9,7 @@ namespace ouro {
 namespace detail {
 
 bool mailbox::post(callback what, wake_up when) {
-    loop* const here = loop::try_current();
-    if (here && here == owner_) return post_here(here->state(), std::move(what));
+    if (is_here()) return post_here(loop::current().state(), std::move(what));
     const std::lock_guard lock(guard_);
     if (!home_) return false;
     letters_.push_back(std::move(what));
@@ -22,6 +21,14 @@ bool mailbox::post(ready_node& node) noexcept {
     const std::lock_guard lock(guard_);
     if (!home_) return false;
     nodes_.push(node);
+    wake_for(wake_up::with_turn);
+    return true;
+}
+
+bool mailbox::send(std::shared_ptr<remote_link> link) noexcept {
+    const std::lock_guard lock(guard_);
+    if (!home_) return false;
+    results_.push(std::move(link));
     wake_for(wake_up::with_turn);
     return true;
 }
@@ -47,22 +54,31 @@ bool mailbox::post_here(loop_state& home, callback what) {
 }
 
 void mailbox::take(std::vector<callback>& into, ready_queue& nodes) {
-    const std::lock_guard lock(guard_);
-    into.swap(letters_);
-    while (ready_node* const node = nodes_.pop()) nodes.push(*node);
-    woken_ = false;
-    pending_.store(false, std::memory_order_release);
+    link_queue arrived = [&] {
+        const std::lock_guard lock(guard_);
+        into.swap(letters_);
+        while (ready_node* const node = nodes_.pop()) nodes.push(*node);
+        woken_ = false;
+        pending_.store(false, std::memory_order_release);
+        return std::move(results_);
+    }();
+    while (const auto link = arrived.pop()) link->arrive();
 }
 
 void wait_for_memory() noexcept { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }
 
 void mailbox::close() noexcept {
     std::vector<callback> left;
-    const std::lock_guard lock(guard_);
-    home_ = nullptr;
-    left.swap(letters_);
-    nodes_ = {};  // of memory that was given up
-    pending_.store(false, std::memory_order_release);
+    link_queue lost = [&] {
+        const std::lock_guard lock(guard_);
+        home_ = nullptr;
+        owner_.store(nullptr, std::memory_order_relaxed);
+        left.swap(letters_);
+        nodes_ = {};  // of memory that was given up
+        pending_.store(false, std::memory_order_release);
+        return std::move(results_);
+    }();
+    while (const auto link = lost.pop()) link->drop();
 }
 
 }  // namespace detail

@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include <ouro/runtime/future.hpp>
 #include <ouro/runtime/loop.hpp>
 #include <ouro/runtime/spawn.hpp>
 #include <ouro/runtime/thread_pool.hpp>
@@ -22,7 +23,7 @@ struct scheduled_call : ready_node, timer_node {
     callback what;
     std::source_location created;
     unsigned references = 1;  // the queue it is in
-    bool is_timer = false;
+    enum class origin : unsigned char { soon, timer, future } from = origin::soon;
     bool cancelled = false;
     bool ran = false;
 
@@ -30,9 +31,14 @@ struct scheduled_call : ready_node, timer_node {
     void release() noexcept;
     void cancel() noexcept;
     void call() noexcept;
+    const char* name() const noexcept;
     static void run_ready(ready_node& node) noexcept { static_cast<scheduled_call&>(node).call(); }
     static void fire_timer(timer_node& node) noexcept { static_cast<scheduled_call&>(node).call(); }
 };
+
+/// Parts of a call that waits for a future (future.cpp).
+void withdraw_future_call(scheduled_call& call) noexcept;
+void delete_future_call(scheduled_call& call) noexcept;
 
 /// The call behind a node, or null when the node is something else.
 inline scheduled_call* as_scheduled_call(ready_node& node) noexcept {
@@ -81,6 +87,7 @@ struct loop_state {
     void drop_deferred() noexcept;
     void destroy_tasks() noexcept;
     void report_unseen_failures() noexcept;
+    void let_go_of_futures() noexcept;
     void report_leaks() noexcept;
 
     thread_pool& default_executor();
@@ -99,6 +106,7 @@ struct loop_state {
     list<turn_end_hook> turn_end_hooks;
     list<task_core> tasks;   // not done
     list<task_core> unseen;  // failed, and nobody has looked at it yet
+    list<future_core> futures;
     list<loop_resource> resources;
     function<void(loop&, const failure_report&)> handler;
     task_core* current_task = nullptr;

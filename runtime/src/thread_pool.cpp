@@ -159,6 +159,19 @@ void job_access::work_here(io::job_op& request) noexcept {
 }
 
 /// Finds the pool, which says whether it takes the job, and asks the engine whose threads these are.
+void job_access::submit(io::job_op& request) noexcept {
+    loop& home = loop::current();
+    if (!start_remote(home, request)) return;
+    if (request.pool->closed()) return home.state().complete_later(request, -ESHUTDOWN);
+    if (home.state().kernel->offload(request)) return;
+    // A thread that is none of the engine's: the loop does not count the job (rules 56, 60).
+    request.in_flight = false;
+    --home.state().live_ops;
+    if (const int failed = request.pool->add(request)) {
+        if (start_remote(home, request)) home.state().complete_later(request, -failed);
+    }
+}
+
 void start_job(loop_state& home, io::job_op& request) noexcept {
     int failed = 0;
     try {

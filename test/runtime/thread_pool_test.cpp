@@ -135,6 +135,35 @@ OURO_ASYNC_TEST(a_job_that_is_cancelled_at_once_ends_cancelled_or_not_at_all) {
     BOOST_TEST((waiting.cancelled() || outcome.has_value()));
 }
 
+// rules 52, 61
+OURO_ASYNC_TEST(a_submitted_job_tells_its_future) {
+    const auto pool = std::make_shared<thread_pool>();
+    auto sum = pool->submit([](int a, int b) { return a + b; }, 2, 3);
+    auto only = pool->submit([] { return std::make_unique<int>(4); });
+    auto fails = pool->submit([]() -> result<> { return error(errc::queue_full); });
+    auto throws = pool->submit([] { throw std::runtime_error("in the job"); });
+    BOOST_TEST(co_await sum == 5);
+    BOOST_TEST(*co_await std::move(only) == 4);
+    BOOST_TEST(((co_await as_result(fails.wait())).error() == errc::queue_full));
+    BOOST_CHECK_THROW(co_await throws, std::runtime_error);
+}
+
+OURO_ASYNC_TEST(a_job_whose_future_was_dropped_runs_all_the_same) {
+    const auto pool = std::make_shared<thread_pool>();
+    const auto ran = std::make_shared<std::atomic<bool>>(false);
+    (void)pool->submit([ran] { *ran = true; });
+    co_await eventually([ran] { return ran->load(); });
+    co_await eventually([] { return loop::current().counters().calls == 1; });  // the watchdog
+}
+
+// rule 57
+OURO_ASYNC_TEST(a_pool_that_was_shut_down_takes_no_job) {
+    const auto pool = std::make_shared<thread_pool>();
+    BOOST_TEST(pool->shutdown());
+    const auto refused = pool->submit([] { return 1; });
+    BOOST_TEST(((co_await as_result(refused.wait())).error() == errc::invalid_state));
+}
+
 // rule 57
 OURO_ASYNC_TEST(after_its_shutdown_the_default_executor_refuses_and_others_work) {
     co_await to_thread([] {});
@@ -278,6 +307,30 @@ OURO_KERNEL_TEST(a_cancelled_job_that_has_begun_is_waited_for, "real threads") {
     BOOST_TEST(*came_on == 1);
 }
 
+// rule 55
+OURO_KERNEL_TEST(a_submitted_job_that_is_cancelled_before_it_began_never_runs, "real threads") {
+    const auto pool = std::make_shared<thread_pool>(thread_pool_options{.threads = 1});
+    const auto held = std::make_shared<gate>();
+    const auto ran = std::make_shared<std::atomic<int>>(0);
+    struct lets_go {
+        ~lets_go() { held->open.release(); }
+        std::shared_ptr<gate> held;
+    } const at_end{held};
+    auto first = pool->submit([held] { held->pass(); });
+    auto second = pool->submit([ran] { ++*ran; });
+    auto third = pool->submit([] { return 3; });
+    held->begun.acquire();
+    BOOST_TEST(first.cancel());  // it has begun: it goes on, and nobody hears of it
+    BOOST_TEST(second.cancel());
+    BOOST_TEST(((co_await as_result(first.wait())).error() == errc::cancelled));
+    BOOST_TEST(((co_await as_result(second.wait())).error() == errc::cancelled));
+    BOOST_TEST(held->passed == 0);
+    held->open.release();
+    BOOST_TEST(co_await third == 3);
+    BOOST_TEST(held->passed == 1);
+    BOOST_TEST(*ran == 0);
+}
+
 // rule 59
 OURO_KERNEL_TEST(a_shutdown_that_takes_too_long_is_a_warning_and_waits_no_more, "real threads") {
     const auto held = std::make_shared<gate>();
@@ -369,6 +422,46 @@ BOOST_AUTO_TEST_CASE(a_loop_that_closes_waits_for_a_job_that_uses_a_frame_of_its
         BOOST_TEST(home.counters().describe() == "");
     }
     BOOST_TEST(ended == 2);
+}
+
+// rules 56, 60
+BOOST_AUTO_TEST_CASE(a_loop_closes_without_waiting_for_a_submitted_job) {
+    const auto held = std::make_shared<gate>();
+    const auto pool = std::make_shared<thread_pool>();
+    {
+        loop home(options_for(engine::uring));
+        home.set_default_executor(pool);
+        home.call_soon([&] {
+            (void)pool->submit([held] {
+                held->pass();
+                return std::string("nobody hears of it");
+            });
+            home.stop();
+        });
+        home.run_forever();
+        held->begun.acquire();
+        home.close();
+        BOOST_TEST(held->passed == 0);
+        BOOST_TEST(home.counters().describe() == "");
+    }
+    held->open.release();
+    BOOST_TEST(pool->shutdown());
+    BOOST_TEST(held->passed == 1);
+}
+
+// rule 60
+BOOST_AUTO_TEST_CASE(a_loop_lets_its_own_executor_go_when_it_closes) {
+    std::weak_ptr<thread_pool> own;
+    loop home(options_for(engine::uring));
+    (void)home.run_until_complete([](auto& made) -> task<> {
+        const auto pool = std::make_shared<thread_pool>();
+        loop::current().set_default_executor(pool);
+        made = pool;
+        co_await to_thread([] {});
+    }(own));
+    BOOST_TEST(!own.expired());
+    home.close();
+    BOOST_TEST(own.expired());
 }
 
 BOOST_AUTO_TEST_CASE(jobs_and_closing_loops_race_and_nothing_is_lost) {

@@ -8,7 +8,10 @@
 #include <ouro/proto/protocol.hpp>
 #include <ouro/proto/server.hpp>
 #include <ouro/proto/transport.hpp>
+#include <ouro/runtime/future.hpp>
+#include <ouro/runtime/interop.hpp>
 #include <ouro/runtime/loop.hpp>
+#include <ouro/runtime/remote_promise.hpp>
 #include <ouro/runtime/spawn.hpp>
 #include <ouro/runtime/task.hpp>
 #include <ouro/streams/open_connection.hpp>

@@ -47,6 +47,8 @@ class settled {
 
     /// The error, or null when there is a value or an exception.
     error* failure() noexcept { return given_ && !*given_ ? &given_->error() : nullptr; }
+    /// The exception, or null.
+    std::exception_ptr thrown() const noexcept { return thrown_; }
     /// The value or error. Rethrows the exception.
     result<T> take() {
         if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
@@ -72,12 +74,12 @@ struct settled_value<result<T>> {
 /// does not free the memory around it before it has ended.
 struct remote_op : op, ready_node {
     using op::op;
-    loop* home = nullptr;  // for its own thread, and to compare with
+    loop* home = nullptr;  // for its own thread
     std::shared_ptr<mailbox> way_back;
     void (*ask)(remote_op&) noexcept = nullptr;  // asks for an early end; it ends all the same
 };
 /// `op::engine_state` of one that was handed to another thread.
-inline constexpr std::uint8_t remote_state = 0xfe;
+inline constexpr std::uint8_t elsewhere = 0xfe;
 
 /// Marks `request` as started by `home`; false when the loop is closing and it ends cancelled.
 bool start_remote(loop& home, remote_op& request) noexcept;

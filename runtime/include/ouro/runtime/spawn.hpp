@@ -124,10 +124,11 @@ class task_state final : public task_core {
     }
 
   private:
-    task_state(loop& home, std::coroutine_handle<promise<T>> root, std::source_location created)
+    task_state(loop& home, std::coroutine_handle<task_promise<T>> root,
+               std::source_location created)
         : task_core(home, (root.promise().self = root, root.promise()), created) {}
     void collect(promise_base& root) override {
-        ::new (static_cast<void*>(&value_)) T(static_cast<promise<T>&>(root).take());
+        ::new (static_cast<void*>(&value_)) T(static_cast<task_promise<T>&>(root).take());
     }
     void destroy_self() noexcept override { delete this; }
     union {
@@ -146,7 +147,8 @@ class task_state<void> final : public task_core {
     }
 
   private:
-    task_state(loop& home, std::coroutine_handle<promise<void>> root, std::source_location created)
+    task_state(loop& home, std::coroutine_handle<task_promise<void>> root,
+               std::source_location created)
         : task_core(home, (root.promise().self = root, root.promise()), created) {}
     void collect(promise_base&) noexcept override {}
     void destroy_self() noexcept override { delete this; }
