@@ -158,7 +158,7 @@ void job_access::work_here(io::job_op& request) noexcept {
     request.work(request);
 }
 
-/// Finds the pool, which says whether it takes the job, and asks the engine whose threads these are.
+/// Finds the pool, which says whether it takes the job; the engine says whose threads these are.
 void job_access::submit(io::job_op& request) noexcept {
     loop& home = loop::current();
     if (!start_remote(home, request)) return;

@@ -125,7 +125,7 @@ class loop_group {
     /// Closes all loops, which cancels their tasks, and waits until their threads have ended, at
     /// most for `limit`. Afterwards `post` returns false.
     ///
-    /// Result   false when some had not ended: they go on ending, and the destructor waits for them.
+    /// Result   false when some had not ended: they go on, and the destructor waits for them.
     /// Threads  any but those of the group. It blocks.
     bool stop(std::chrono::nanoseconds limit = std::chrono::nanoseconds::max());
 

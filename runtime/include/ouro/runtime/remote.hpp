@@ -108,8 +108,8 @@ struct pool_job : list_link {
     void (*perform)(pool_job&) noexcept = nullptr;
 };
 
-/// The await of a `remote_op`. `Derived` has `wait_name`, `settled<Value>& outcome()`, `void arrived()`, called
-/// before it is looked at, and `error refused(int number)`.
+/// The await of a `remote_op`. `Derived` has `wait_name`, `settled<Value>& outcome()`, `void
+/// arrived()`, called before that is looked at, and `error refused(int number)`.
 template <class Derived, class Value, class Op>
 class [[nodiscard]] remote_awaitable : public awaitable<Derived, Value> {
   public:

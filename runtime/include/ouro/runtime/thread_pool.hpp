@@ -178,8 +178,8 @@ class thread_pool {
     ///           `co_await`.
     /// Errors    the error of the `result`; `errc::invalid_state` after `shutdown`; EAGAIN when
     ///           there is no thread to be had.
-    /// Cancel    a job that no thread has begun is taken back. One that has begun is waited for, and
-    ///           the cancellation is due at the next await.
+    /// Cancel    a job that no thread has begun is taken back. One that has begun is waited for;
+    ///           the cancellation is then due at the next await.
     /// Lifetime  a loop that closes meanwhile waits some seconds, then gives up the memory of the
     ///           waiting task.
     /// Threads   called on a thread that runs a loop.
@@ -197,8 +197,8 @@ class thread_pool {
     /// Errors    as `run`, from the future. Throws `std::system_error` (`errc::loop_closed`).
     /// Cancel    cancelling the future keeps a job that has not begun from running; one that has
     ///           goes on, and what comes of it is dropped (rule 55).
-    /// Lifetime  what the job refers to must live until it has run. A loop that closes does not wait
-    ///           for it (rules 56, 60).
+    /// Lifetime  what the job refers to must live until it has run. A loop that closes does not
+    ///           wait for it (rules 56, 60).
     /// Threads   called on a thread that runs a loop.
     /// Cost      three blocks of memory.
     template <class F, class... Args>
