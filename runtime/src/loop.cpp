@@ -166,7 +166,7 @@ void loop_state::turn(clock::time_point until) noexcept {
 void loop_state::take_letters(ready_queue& into) noexcept {
     if (letters.empty()) {
         if (!box->pending()) return;
-        box->take(letters);
+        box->take(letters, into);
     }
     std::size_t taken = 0;
     context none;  // not that of the task that happens to look: each has the values of who posted
@@ -347,6 +347,9 @@ void loop_state::require_own_thread(const char* what) const {
     }
 }
 
+off_loop::off_loop() noexcept : kept_(std::exchange(running_loop, nullptr)) {}
+off_loop::~off_loop() { running_loop = kept_; }
+
 // ---- hooks for the other layers
 
 void make_ready(loop& home, ready_node& node) noexcept { home.state().ready.push(node); }
@@ -518,6 +521,10 @@ void loop::set_debug(bool enabled) noexcept {
     state_->debug = enabled;
     state_->observed = enabled || state_->watch;
 }
+void loop::set_default_executor(std::shared_ptr<thread_pool> pool) noexcept {
+    state_->executor = std::move(pool);
+}
+
 bool loop::get_debug() const noexcept { return state_->debug; }
 
 loop_counters loop::counters() const noexcept {

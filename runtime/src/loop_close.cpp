@@ -41,6 +41,7 @@ void loop_state::close() noexcept {
                 .subject = "loop close"});
     }
     report_unseen_failures();
+    let_go_of_executor();
     box->close();
     drop_scheduled();
     let_go_of_futures();
@@ -63,11 +64,18 @@ void loop_state::close_elsewhere() noexcept {
              .subject = "loop close"});
     }
     report_unseen_failures();
+    let_go_of_executor();
     box->close();
     let_go_of_futures();
     closed = true;
     report_leaks();
     if (!idle) (void)kernel.release();
+}
+
+/// Its jobs go on, and nobody waits for them (rule 60). A pool that others hold takes more.
+void loop_state::let_go_of_executor() noexcept {
+    if (executor && executor.use_count() == 1) executor->shutdown(std::chrono::nanoseconds(0));
+    executor = nullptr;
 }
 
 /// Lets tasks and transports end in their own way, as long as they get on with it.

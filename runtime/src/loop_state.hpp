@@ -8,40 +8,17 @@
 #include <ouro/runtime/future.hpp>
 #include <ouro/runtime/loop.hpp>
 #include <ouro/runtime/spawn.hpp>
+#include <ouro/runtime/thread_pool.hpp>
 
 #include "engine.hpp"
 #include "mailbox.hpp"
+#include "ready_queue.hpp"
 #include "timers.hpp"
 #include "watch.hpp"
 
 namespace ouro::detail {
 
 class signal_watch;
-
-/// FIFO of ready nodes.
-class ready_queue {
-  public:
-    bool empty() const noexcept { return first_ == nullptr; }
-    void push(ready_node& node) noexcept {
-        node.next = nullptr;
-        (last_ ? last_->next : first_) = &node;
-        last_ = &node;
-        node.queued = true;
-    }
-    ready_node* pop() noexcept {
-        ready_node* node = first_;
-        if (node) {
-            first_ = node->next;
-            if (!first_) last_ = nullptr;
-            node->queued = false;
-        }
-        return node;
-    }
-
-  private:
-    ready_node* first_ = nullptr;
-    ready_node* last_ = nullptr;
-};
 
 /// A callback on its way: in the ready queue or in the timer queue, shared with its handles.
 struct scheduled_call : ready_node, timer_node {
@@ -135,6 +112,7 @@ struct loop_state {
     void cancel_tasks() noexcept;
     void say_farewell() noexcept;
     void close_elsewhere() noexcept;
+    void let_go_of_executor() noexcept;
     bool drain() noexcept;
     void drop_deferred() noexcept;
     void destroy_tasks() noexcept;
@@ -142,11 +120,14 @@ struct loop_state {
     void let_go_of_futures() noexcept;
     void report_leaks() noexcept;
 
+    thread_pool& default_executor();
+
     loop& self;
     loop_state* next_loop = nullptr;  // of the process: where a debugger goes on
     std::unique_ptr<engine> kernel;
     detail::rig* const rig;  // null outside of tests
     std::shared_ptr<mailbox> box;
+    std::shared_ptr<thread_pool> executor;  // null until somebody needs it
     ready_queue ready;
     std::vector<completion> batch;     // completions of this turn
     std::vector<completion> deferred;  // completions made here, for the next turn
@@ -180,6 +161,17 @@ struct loop_state {
     bool closing = false;
     bool refusing = false;  // new operations end cancelled at once
     bool closed = false;
+    bool executor_shut = false;  // by `shutdown_default_executor`
+};
+
+/// While it lives, this thread is none that runs a loop: for what is played as another thread.
+class off_loop {
+  public:
+    off_loop() noexcept;
+    ~off_loop();
+
+  private:
+    loop* const kept_;
 };
 
 /// The position of a timer that is due in this turn; its `sequence` is then the index in `expired`.

@@ -29,6 +29,12 @@
 #include <ouro/runtime/task.hpp>
 #include <ouro/runtime/task_group.hpp>
 #include <ouro/runtime/timeout.hpp>
+#include <ouro/runtime/loop_group.hpp>
+#include <ouro/runtime/remote_promise.hpp>
+#include <ouro/runtime/run_threadsafe.hpp>
+#include <ouro/runtime/spawn.hpp>
+#include <ouro/runtime/task.hpp>
+#include <ouro/runtime/thread_pool.hpp>
 #include <ouro/streams/open_connection.hpp>
 #include <ouro/streams/reader.hpp>
 #include <ouro/streams/start_server.hpp>
