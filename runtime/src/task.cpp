@@ -148,7 +148,7 @@ void task_core::run_ready(ready_node& node) noexcept {
                 self.failing = waking->frame_;
                 self.failure = waking->take_failure();
             } else {
-                self.next_frame = waking->frame_->self;
+                self.next_frame = waking->frame_;
             }
         } else {
             self.next_frame = waking->frame_;
