@@ -423,6 +423,7 @@ loop::~loop() {
     // exit() is called from inside a run, the process goes down with everything as it is.
     const bool exiting = is_running() && state_->thread == std::this_thread::get_id();
     if (state_->kernel->foreign_process() || exiting) {
+        while (auto* each = state_->futures.pop_front()) each->forget_loop();
         (void)state_.release();
         return;
     }
