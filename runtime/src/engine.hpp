@@ -103,6 +103,9 @@ class engine {
     virtual int local_name(int fd, io::resolved& into) noexcept;
     virtual int peer_name(int fd, io::resolved& into) noexcept;
     virtual void close(int fd) noexcept;
+    virtual int watch_signals(int fd, std::uint64_t mask) noexcept;
+    virtual int take_signal(int fd) noexcept;
+    virtual bool signal_is_untouched(int signum) noexcept;
 };
 
 /// What a test puts between a loop and the kernel, and is told of it. `loop_options::rig`.

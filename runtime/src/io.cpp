@@ -133,6 +133,19 @@ result<resolved> peer_name(loop& home, int fd) {
     }
     return name;
 }
+result<int> watch_signals(loop& home, int fd, std::uint64_t mask) {
+    const int outcome = kernel(home).watch_signals(fd, mask);
+    if (outcome < 0 && mask) return error::from_errno(-outcome, "watch signals");
+    if (fd < 0 && outcome >= 0) ++home.state().live_descriptors;
+    return outcome;
+}
+int take_signal(loop& home, int fd) noexcept {
+    const int came = kernel(home).take_signal(fd);
+    return came > 0 ? came : 0;
+}
+bool signal_is_untouched(loop& home, int signum) noexcept {
+    return kernel(home).signal_is_untouched(signum);
+}
 void adopt(loop& home, int) noexcept { ++home.state().live_descriptors; }
 void disown(loop& home, int) noexcept { --home.state().live_descriptors; }
 void discard(loop& home, int fd) noexcept { kernel(home).close(fd); }

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "loop_state.hpp"
+#include "signal_watch.hpp"
 
 namespace ouro {
 namespace {
@@ -47,17 +48,30 @@ scheduled_call::scheduled_call(loop_state& owner, callback callable,
 }
 
 void scheduled_call::release() noexcept {
-    if (--references == 0) delete this;
+    if (--references > 0) return;
+    from == origin::future ? delete_future_call(*this) : delete this;
 }
 
 void scheduled_call::cancel() noexcept {
     if (cancelled || ran) return;
     cancelled = true;
     what.reset();
-    if (!is_timer) return;  // the ready queue skips it when its turn comes
-    if (remove_timer(home->self, *this)) {
+    // The ready queue skips it when its turn comes.
+    if (from == origin::future) return withdraw_future_call(*this);
+    if (from == origin::timer && remove_timer(home->self, *this)) {
         --home->live_calls;
         release();
+    }
+}
+
+const char* scheduled_call::name() const noexcept {
+    switch (from) {
+    case origin::timer:
+        return "timer";
+    case origin::future:
+        return "on_done";
+    default:
+        return "call_soon";
     }
 }
 
@@ -71,7 +85,7 @@ void scheduled_call::call() noexcept {
         } catch (...) {
             home->report({.message = words("a callback threw"),
                           .error = error::from_exception(std::current_exception()),
-                          .subject = is_timer ? "timer" : "call_soon",
+                          .subject = name(),
                           .created = created});
         }
         what.reset();
@@ -195,15 +209,18 @@ void loop_state::timed(Item&& item, const char* what, std::source_location creat
             .created = created});
 }
 
-void loop_state::run_node(ready_node& node) noexcept {
-    if (!observed) return node.run(node);
+void loop_state::run_observed(ready_node& node) noexcept {
     scheduled_call* const call = as_scheduled_call(node);
     const std::source_location created = call ? call->created : std::source_location{};
     observe([&] { node.run(node); }, "a queued callback", created);
 }
 
 void loop_state::run_queued(ready_queue& queued) noexcept {
-    while (ready_node* node = queued.pop()) run_node(*node);
+    if (observed) [[unlikely]] {
+        while (ready_node* node = queued.pop()) run_observed(*node);
+    } else {
+        while (ready_node* node = queued.pop()) node->run(*node);
+    }
 }
 
 void loop_state::run_completions() noexcept {
@@ -252,21 +269,34 @@ void loop_state::run_expired() noexcept {
     expired.clear();
 }
 
-void loop_state::run_until_stopped() {
+/// Runs turns for as long as `goes_on`, each of which waits until `until` at most.
+template <class Goes>
+void loop_state::run_turns(clock::time_point until, Goes goes_on) noexcept {
     forget_loop_in_children();
     running_loop = &self;
     running = true;
     thread = std::this_thread::get_id();
     if (watch) watch->thread.store(::gettid(), std::memory_order_relaxed);
     do {
-        turn(stopping ? clock::time_point::min() : clock::time_point::max());
-    } while (!stopping);
+        turn(stopping ? clock::time_point::min() : until);
+    } while (goes_on());
     stopping = false;
     running = false;
     running_loop = nullptr;
     // What the last turn wrote must leave even if nobody runs this loop again.
     run_turn_end_hooks();
     kernel->submit();
+}
+
+void loop_state::run_until_stopped() {
+    run_turns(clock::time_point::max(), [this] { return !stopping; });
+}
+
+void loop_state::see_off(clock::time_point limit) noexcept {
+    if (closed || kernel->foreign_process() || kernel->foreign_thread()) return;
+    cancel_tasks();
+    if (!live_tasks) return;
+    run_turns(limit, [this, limit] { return live_tasks && !stopping && kernel->now() < limit; });
 }
 
 void loop_state::complete_later(op& target, std::int32_t res) noexcept {
@@ -387,7 +417,7 @@ timer_handle loop::call_at(clock::time_point when, callback what, std::source_lo
     state_->require_own_thread("call_at");
     if (!what) refuse(errc::value_error, "call_at of an empty callback");
     auto* call = new detail::scheduled_call(*state_, std::move(what), created);
-    call->is_timer = true;
+    call->from = detail::scheduled_call::origin::timer;
     call->when = when;
     try {
         state_->timers.add(*call);
@@ -418,6 +448,9 @@ result<> loop::may_run() const {
     }
     if (state.kernel->foreign_thread()) {
         return error(errc::wrong_thread, "run a loop that belongs to the thread that ran it first");
+    }
+    if (state.signals && !state.signals->belongs_here()) {
+        return error(errc::wrong_thread, "run a loop that has the signals of another thread");
     }
     return state.kernel->adopt_thread();
 }

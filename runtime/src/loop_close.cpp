@@ -5,6 +5,7 @@
 
 #include "inspection.hpp"
 #include "loop_state.hpp"
+#include "signal_watch.hpp"
 
 namespace ouro::detail {
 namespace {
@@ -24,6 +25,7 @@ void loop_state::close() noexcept {
         return;
     }
     drop_scheduled();
+    if (signals) signals->end();  // rule 695
     closing = true;
     if (kernel->foreign_thread()) return close_elsewhere();
     cancel_tasks();
@@ -41,6 +43,7 @@ void loop_state::close() noexcept {
     report_unseen_failures();
     box->close();
     drop_scheduled();
+    let_go_of_futures();
     closed = true;
     report_leaks();
     if (!drained) (void)kernel.release();
@@ -61,6 +64,7 @@ void loop_state::close_elsewhere() noexcept {
     }
     report_unseen_failures();
     box->close();
+    let_go_of_futures();
     closed = true;
     report_leaks();
     if (!idle) (void)kernel.release();
@@ -80,7 +84,7 @@ void loop_state::say_farewell() noexcept {
 }
 
 void loop_state::drop_scheduled() noexcept {
-    letters.clear();
+    std::vector<callback>().swap(letters);  // what they own may post while it dies
     ready_queue keep;
     while (ready_node* node = ready.pop()) {
         if (auto* call = as_scheduled_call(*node)) {
@@ -163,6 +167,10 @@ void loop_state::report_unseen_failures() noexcept {
     while (task_core* failed = unseen.pop_front()) {
         if (failed->failed_unseen()) failed->report_unseen();
     }
+}
+
+void loop_state::let_go_of_futures() noexcept {
+    while (future_core* each = futures.pop_front()) each->loop_closed();
 }
 
 void loop_state::report_leaks() noexcept try {

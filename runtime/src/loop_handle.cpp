@@ -9,9 +9,7 @@ namespace ouro {
 namespace detail {
 
 bool mailbox::post(callback what) {
-    if (loop* here = loop::try_current(); here && here == owner_) {
-        return post_here(here->state(), std::move(what));
-    }
+    if (is_here()) return post_here(loop::current().state(), std::move(what));
     if (context values = context::current(); !values.empty()) {
         what = [values = values.for_other_thread(), what = std::move(what)]() mutable {
             const context::use in(values);
@@ -21,9 +19,21 @@ bool mailbox::post(callback what) {
     const std::lock_guard lock(guard_);
     if (!home_) return false;
     letters_.push_back(std::move(what));
-    // One wake-up is enough for all letters until the loop has looked.
-    if (!pending_.exchange(true, std::memory_order_acq_rel)) sleeper_->wake();
+    wake_loop();
     return true;
+}
+
+bool mailbox::send(std::shared_ptr<remote_link> link) noexcept {
+    const std::lock_guard lock(guard_);
+    if (!home_) return false;
+    results_.push(std::move(link));
+    wake_loop();
+    return true;
+}
+
+/// One wake-up is enough for all that was left until the loop has looked.
+void mailbox::wake_loop() {
+    if (!pending_.exchange(true, std::memory_order_acq_rel)) sleeper_->wake();
 }
 
 /// From the loop's own thread: one queue with `call_soon` (rule 49), after what others posted
@@ -36,17 +46,26 @@ bool mailbox::post_here(loop_state& home, callback what) {
 }
 
 void mailbox::take(std::vector<callback>& into) {
-    const std::lock_guard lock(guard_);
-    into.swap(letters_);
-    pending_.store(false, std::memory_order_release);
+    link_queue arrived = [&] {
+        const std::lock_guard lock(guard_);
+        into.swap(letters_);
+        pending_.store(false, std::memory_order_release);
+        return std::move(results_);
+    }();
+    while (const auto link = arrived.pop()) link->arrive();
 }
 
 void mailbox::close() noexcept {
     std::vector<callback> left;
-    const std::lock_guard lock(guard_);
-    home_ = nullptr;
-    left.swap(letters_);
-    pending_.store(false, std::memory_order_release);
+    link_queue lost = [&] {
+        const std::lock_guard lock(guard_);
+        home_ = nullptr;
+        owner_.store(nullptr, std::memory_order_relaxed);
+        left.swap(letters_);
+        pending_.store(false, std::memory_order_release);
+        return std::move(results_);
+    }();
+    while (const auto link = lost.pop()) link->drop();
 }
 
 }  // namespace detail

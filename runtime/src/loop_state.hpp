@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include <ouro/runtime/future.hpp>
 #include <ouro/runtime/loop.hpp>
 #include <ouro/runtime/spawn.hpp>
 
@@ -14,6 +15,8 @@
 #include "watch.hpp"
 
 namespace ouro::detail {
+
+class signal_watch;
 
 /// FIFO of ready nodes.
 class ready_queue {
@@ -46,7 +49,7 @@ struct scheduled_call : ready_node, timer_node {
     callback what;
     std::source_location created;
     unsigned references = 1;  // the queue it is in
-    bool is_timer = false;
+    enum class origin : unsigned char { soon, timer, future } from = origin::soon;
     bool cancelled = false;
     bool ran = false;
     context values;  // task-local values it runs with
@@ -55,9 +58,14 @@ struct scheduled_call : ready_node, timer_node {
     void release() noexcept;
     void cancel() noexcept;
     void call() noexcept;
+    const char* name() const noexcept;
     static void run_ready(ready_node& node) noexcept { static_cast<scheduled_call&>(node).call(); }
     static void fire_timer(timer_node& node) noexcept { static_cast<scheduled_call&>(node).call(); }
 };
+
+/// Parts of a call that waits for a future (future.cpp).
+void withdraw_future_call(scheduled_call& call) noexcept;
+void delete_future_call(scheduled_call& call) noexcept;
 
 /// The call behind a node, or null when the node is something else.
 inline scheduled_call* as_scheduled_call(ready_node& node) noexcept {
@@ -88,6 +96,8 @@ struct loop_state {
     void run_expired() noexcept;
 
     void run_until_stopped();
+    template <class Goes>
+    void run_turns(clock::time_point until, Goes goes_on) noexcept;
     void deliver(const completion& done) noexcept;
     void complete_later(op& target, std::int32_t res) noexcept;
     /// Calls `item`, timing it in debug mode and telling the watchdog.
@@ -98,13 +108,15 @@ struct loop_state {
     void enter_watched(const char* what, const std::source_location& created) noexcept;
     void leave_watched() noexcept;
     void watch_task(const task_core& stepped) noexcept;
-    void step_begins(const task_core& stepped) noexcept;
-    void run_node(ready_node& node) noexcept;
+    [[gnu::noinline]] void step_begins(const task_core& stepped) noexcept;
+    void run_observed(ready_node& node) noexcept;
     void require_open(const char* what) const;
     void require_own_thread(const char* what) const;
     void report(failure_report what) noexcept { self.call_exception_handler(what); }
 
     // The end.
+    /// Cancels every task and runs until all have ended or `limit` is over.
+    void see_off(clock::time_point limit) noexcept;
     void close() noexcept;
     void drop_scheduled() noexcept;
     void shut_resources() noexcept;
@@ -115,6 +127,7 @@ struct loop_state {
     void drop_deferred() noexcept;
     void destroy_tasks() noexcept;
     void report_unseen_failures() noexcept;
+    void let_go_of_futures() noexcept;
     void report_leaks() noexcept;
 
     loop& self;
@@ -131,7 +144,9 @@ struct loop_state {
     list<turn_end_hook> turn_end_hooks;
     list<task_core> tasks;   // not done
     list<task_core> unseen;  // failed, and nobody has looked at it yet
+    list<future_core> futures;
     list<loop_resource> resources;
+    signal_watch* signals = nullptr;  // while somebody wants to be told of any
     function<void(loop&, const failure_report&)> handler;
     task_core* current_task = nullptr;
     clock::time_point turn_began;  // to a few milliseconds, for ages

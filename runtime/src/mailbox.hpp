@@ -2,16 +2,47 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <ouro/runtime/loop.hpp>
+#include <ouro/runtime/remote_promise.hpp>
 
 namespace ouro::detail {
 
 class engine;
 struct loop_state;
+
+/// Results on their way to a loop, threaded through their links: nothing is allocated.
+class link_queue {
+  public:
+    link_queue() noexcept = default;
+    link_queue(link_queue&& other) noexcept
+        : first_(std::move(other.first_)), last_(std::exchange(other.last_, nullptr)) {}
+    link_queue& operator=(link_queue&&) = delete;
+    ~link_queue() {
+        while (pop()) continue;  // one by one: a long chain must not end in deep recursion
+    }
+    void push(std::shared_ptr<remote_link> link) noexcept {
+        remote_link* const at = link.get();
+        (last_ ? last_->next_ : first_) = std::move(link);
+        last_ = at;
+    }
+    std::shared_ptr<remote_link> pop() noexcept {
+        auto link = std::move(first_);
+        if (!link) return nullptr;
+        first_ = std::move(link->next_);
+        if (!first_) last_ = nullptr;
+        return link;
+    }
+
+  private:
+    std::shared_ptr<remote_link> first_;
+    remote_link* last_ = nullptr;
+};
 
 class mailbox {
   public:
@@ -20,7 +51,14 @@ class mailbox {
 
     /// Leaves `what` and wakes the loop; false when the loop is closed.
     bool post(callback what);
-    /// Takes what was left since the last time. Loop thread.
+    /// Leaves a result for `remote_link::arrive` and wakes the loop; false when the loop is closed.
+    bool send(std::shared_ptr<remote_link> link) noexcept;
+    /// True in the thread that runs the loop.
+    bool is_here() const noexcept {
+        const loop* const here = loop::try_current();
+        return here && here == owner_.load(std::memory_order_relaxed);
+    }
+    /// Takes the posts that were left since the last time, and delivers the results. Loop thread.
     void take(std::vector<callback>& into);
     /// A cheap look, without the lock.
     bool pending() const noexcept { return pending_.load(std::memory_order_acquire); }
@@ -29,12 +67,15 @@ class mailbox {
 
   private:
     bool post_here(loop_state& home, callback what);
+    void wake_loop();
 
     std::mutex guard_;
     std::vector<callback> letters_;
+    link_queue results_;
     std::atomic<bool> pending_{false};
-    const loop* const owner_;  // to compare with, not to use
-    loop* home_;               // null once closed
+    // To compare with, not to use. Null once closed: another loop may come to the same address.
+    std::atomic<const loop*> owner_;
+    loop* home_;  // null once closed
     engine* sleeper_;
 };
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "loop_state.hpp"
+#include "process_signals.hpp"
 
 namespace ouro::detail {
 namespace {
@@ -83,6 +84,7 @@ void start_resolve(loop_state& home, io::resolve_op& request) noexcept try {
     auto held = std::make_unique<std::shared_ptr<job>>(work);
     // Detached on purpose: getaddrinfo cannot be stopped, and a loop must not wait for a name
     // server to close (rule 70).
+    const signals_blocked quiet;
     std::thread([work = std::move(work), &home]() mutable {
         look_up(*work);
         const loop_handle back = work->home;

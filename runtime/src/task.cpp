@@ -1,6 +1,5 @@
 // Spawned tasks: the trampoline, the way up of an error, cancellation and joining.
 #include <atomic>
-#include <cstdio>
 #include <utility>
 
 #include <ouro/runtime/spawn.hpp>
@@ -123,7 +122,7 @@ void task_core::start_now() noexcept {
 /// Queues the next step: the first one, or the one after `waking` has ended.
 void task_core::schedule(wait_point* waking) noexcept {
     waking_ = waking;
-    make_ready(*home_, resume_);
+    home_->state().ready.push(resume_);
 }
 
 void task_core::run_ready(ready_node& node) noexcept {
@@ -137,10 +136,14 @@ void task_core::run_ready(ready_node& node) noexcept {
                 return waking->fail(std::move(cancelled));
             }
         }
-        self.explain(waking->failure_);
-        if (waking->failed() && !waking->catches_) {
-            self.failing = waking->frame_;
-            self.failure = waking->take_failure();
+        if (waking->failed()) [[unlikely]] {
+            self.explain(waking->failure_);
+            if (!waking->catches_) {
+                self.failing = waking->frame_;
+                self.failure = waking->take_failure();
+            } else {
+                self.next_frame = waking->frame_;
+            }
         } else {
             self.next_frame = waking->frame_;
         }
@@ -323,7 +326,7 @@ error task_core::cancellation() noexcept {
 
 /// Gives the error of a cancelled wait the reason of the cancellation.
 void task_core::explain(error& why) const noexcept {
-    if (why && cancel_requests_ && !reason_.empty() && why == errc::cancelled) {
+    if (cancel_requests_ && !reason_.empty() && why == errc::cancelled) {
         why.because(words([this] { return reason_; }));
     }
 }
@@ -364,17 +367,19 @@ void wait_point::fail(error why) noexcept {
 }
 
 void wait_point::wake() noexcept {
-    if (!frame_) {
-        try {
-            loop::current().call_soon([this] { foreign_.resume(); });
-        } catch (...) {  // the loop is closing, or there is no memory for a turn of its own
-            foreign_.resume();
-        }
-        return;
-    }
+    if (!frame_) [[unlikely]]
+        return wake_foreign();
     task_core& task = static_cast<task_core&>(*frame_->owner);
     task.leaf = nullptr;
     task.schedule(this);
+}
+
+[[gnu::noinline]] void wait_point::wake_foreign() noexcept {
+    try {
+        loop::current().call_soon([this] { foreign_.resume(); });
+    } catch (...) {  // the loop is closing, or there is no memory for a turn of its own
+        foreign_.resume();
+    }
 }
 
 void wait_point::complete_or_wake() noexcept {
@@ -504,20 +509,4 @@ std::vector<task_ref> all_tasks(loop& home) {
     return all;
 }
 
-namespace detail {
-
-std::unique_ptr<loop> make_main_loop() try {
-    return std::make_unique<loop>();
-} catch (const std::system_error& refused) {
-    const std::string text = std::string("ouro: ") + refused.what() + "\n";
-    std::fwrite(text.data(), 1, text.size(), stderr);
-    return nullptr;
-}
-
-void report_main_failure(const error& why) noexcept {
-    const std::string text = "ouro: " + why.describe() + "\n";
-    std::fwrite(text.data(), 1, text.size(), stderr);
-}
-
-}  // namespace detail
 }  // namespace ouro

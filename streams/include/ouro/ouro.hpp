@@ -14,6 +14,12 @@
 #include <ouro/runtime/loop.hpp>
 #include <ouro/runtime/race.hpp>
 #include <ouro/runtime/shield.hpp>
+#include <ouro/runtime/future.hpp>
+#include <ouro/runtime/interop.hpp>
+#include <ouro/runtime/loop.hpp>
+#include <ouro/runtime/remote_promise.hpp>
+#include <ouro/runtime/run.hpp>
+#include <ouro/runtime/signals.hpp>
 #include <ouro/runtime/spawn.hpp>
 #include <ouro/runtime/task.hpp>
 #include <ouro/runtime/task_group.hpp>

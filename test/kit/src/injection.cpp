@@ -50,6 +50,7 @@ constexpr int get_option_errors[] = {ENOPROTOOPT, EINVAL, ENOBUFS};
 constexpr int set_option_errors[] = {ENOPROTOOPT, EINVAL, EPERM, ENOMEM, ENOBUFS};
 constexpr int local_name_errors[] = {ENOBUFS};
 constexpr int peer_name_errors[] = {ENOTCONN, ENOBUFS};
+constexpr int watch_signals_errors[] = {EMFILE, ENFILE, ENOMEM};
 
 constexpr call_facts facts[] = {
     {"recv", recv_errors},
@@ -72,8 +73,9 @@ constexpr call_facts facts[] = {
     {"set_option", set_option_errors},
     {"local_name", local_name_errors},
     {"peer_name", peer_name_errors},
+    {"watch_signals", watch_signals_errors},
 };
-static_assert(std::size(facts) == std::size_t(door_call::peer_name) + 1, "facts of each call");
+static_assert(std::size(facts) == std::size_t(door_call::watch_signals) + 1, "facts of each call");
 
 constexpr bool completes(door_call call) noexcept { return call <= door_call::resolve; }
 constexpr bool receives(door_call call) noexcept {
@@ -327,6 +329,16 @@ class injecting_engine final : public detail::engine {
         return how.failure ? -how.failure : inner_->peer_name(fd, into);
     }
     void close(int fd) noexcept override { inner_->close(fd); }
+    int watch_signals(int fd, std::uint64_t mask) noexcept override {
+        // To give signals back cannot fail.
+        if (mask == 0) return inner_->watch_signals(fd, mask);
+        const treatment how = plan_.next(door_call::watch_signals);
+        return how.failure ? -how.failure : inner_->watch_signals(fd, mask);
+    }
+    int take_signal(int fd) noexcept override { return inner_->take_signal(fd); }
+    bool signal_is_untouched(int signum) noexcept override {
+        return inner_->signal_is_untouched(signum);
+    }
 
   private:
     /// An op that the inner engine does not have yet.

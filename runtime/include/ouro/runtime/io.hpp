@@ -106,6 +106,15 @@ void resolve(loop& home, resolve_op& request) noexcept;
 [[nodiscard]] result<resolved> local_name(loop& home, int fd);
 /// The peer's address. getpeername(2)
 [[nodiscard]] result<resolved> peer_name(loop& home, int fd);
+/// Catches exactly the signals of `mask` (bit n - 1 for signal n): they do not act on the process
+/// any more, but make the descriptor that is returned readable. `fd`: what an earlier call
+/// returned, or -1. An empty mask gives all signals back and leaves `fd` to be closed. One loop of
+/// a process at a time can have signals; others get EBUSY. signalfd(2), sigaction(2)
+[[nodiscard]] result<int> watch_signals(loop& home, int fd, std::uint64_t mask);
+/// Takes the next signal that came, or 0 when there is none. read(2)
+int take_signal(loop& home, int fd) noexcept;
+/// True for a signal with its default action, on the main thread of the process.
+bool signal_is_untouched(loop& home, int signum) noexcept;
 /// Counts a descriptor made elsewhere (accepted, inherited) as the loop's.
 void adopt(loop& home, int fd) noexcept;
 /// Takes a descriptor out of the count without closing it.

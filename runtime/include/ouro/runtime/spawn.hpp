@@ -1,4 +1,4 @@
-// Tasks beside you: spawn, handles, run, sleep, yield.
+// Tasks beside you: spawn, handles, sleep, yield.
 #pragma once
 
 #include <chrono>
@@ -112,10 +112,10 @@ class task_core : public task_runner, public list_link {
     friend struct loop_state;
     friend class inspection;
     void step() noexcept;
-    void take_down() noexcept;
+    [[gnu::noinline]] void take_down() noexcept;  // a failure must not burden the way of a value
     bool failed_unseen() const noexcept;
     void report_unseen() noexcept;
-    void finish() noexcept;
+    [[gnu::noinline]] void finish() noexcept;
     void collect_outcome(promise_base& root) noexcept;
     static void run_ready(ready_node& node) noexcept;
     void schedule(wait_point* waking) noexcept;
@@ -169,10 +169,11 @@ class task_state final : public task_core {
     }
 
   private:
-    task_state(loop& home, std::coroutine_handle<promise<T>> root, std::source_location created)
+    task_state(loop& home, std::coroutine_handle<task_promise<T>> root,
+               std::source_location created)
         : task_core(home, (root.promise().self = root, root.promise()), created) {}
     void collect(promise_base& root) override {
-        ::new (static_cast<void*>(&value_)) T(static_cast<promise<T>&>(root).take());
+        ::new (static_cast<void*>(&value_)) T(static_cast<task_promise<T>&>(root).take());
     }
     void destroy_self() noexcept override { delete this; }
     union {
@@ -191,7 +192,8 @@ class task_state<void> final : public task_core {
     }
 
   private:
-    task_state(loop& home, std::coroutine_handle<promise<void>> root, std::source_location created)
+    task_state(loop& home, std::coroutine_handle<task_promise<void>> root,
+               std::source_location created)
         : task_core(home, (root.promise().self = root, root.promise()), created) {}
     void collect(promise_base&) noexcept override {}
     void destroy_self() noexcept override { delete this; }
@@ -389,11 +391,15 @@ namespace detail {
 /// Gives a new task its name and values, makes it a child of `into`, and sees to its first step.
 void start(task_core& made, spawn_options& options, nursery* into);
 
+template <class T>
+task_handle<T> make_task(loop& home, task<T> body, const std::source_location& created) {
+    require_open_loop(home, "spawn");
+    return task_handle<T>(new task_state<T>(home, std::move(body), created));
+}
 /// Makes the task, tells `into` of it, and sees to its first step.
 template <class T>
 task_handle<T> launch(loop& home, task<T> body, spawn_options options, nursery* into = nullptr) {
-    require_open_loop(home, "spawn");
-    task_handle<T> made(new task_state<T>(home, std::move(body), options.created));
+    auto made = make_task(home, std::move(body), options.created);
     start(made.state(), options, into);
     return made;
 }
@@ -409,7 +415,9 @@ task_handle<T> launch(loop& home, task<T> body, spawn_options options, nursery* 
 template <class T>
 task_handle<T> spawn(loop& home, task<T> body,
                      std::source_location created = std::source_location::current()) {
-    return detail::launch(home, std::move(body), {.created = created});
+    auto made = detail::make_task(home, std::move(body), created);
+    made.state().start_later();
+    return made;
 }
 /// Starts `body` beside the caller, on the running loop.
 template <class T>
@@ -513,39 +521,6 @@ result<T> loop::run_until_complete(const task_handle<T>& main) {
         return state.value();  // others may ask for it as well
     } else {
         return std::move(state.value());
-    }
-}
-
-namespace detail {
-/// A loop, or null after saying on stderr why there is none.
-std::unique_ptr<loop> make_main_loop();
-/// Prints why the program ends early.
-void report_main_failure(const error& why) noexcept;
-}  // namespace detail
-
-/// Runs `body(arguments...)` as the main task of a new loop, then cancels what is left, waits for
-/// it and closes the loop.
-///
-/// Result  an exit code: what a `task<int>` returned, 0 for other tasks; 1 when it failed or no
-///         loop could be made, after a line on stderr that says why. An exception of `body` leaves
-///         `run` once the loop is closed.
-template <class F, class... Args>
-int run(F&& body, Args&&... arguments) {
-    using value = detail::spawned_value<std::decay_t<F>, std::decay_t<Args>...>;
-    const auto home = detail::make_main_loop();
-    if (!home) return 1;
-    auto outcome =
-        home->run_until_complete(detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
-            std::forward<F>(body), std::forward<Args>(arguments)...));
-    home->close();
-    if (!outcome) {
-        detail::report_main_failure(outcome.error());
-        return 1;
-    }
-    if constexpr (std::is_same_v<value, int>) {
-        return *outcome;
-    } else {
-        return 0;
     }
 }
 

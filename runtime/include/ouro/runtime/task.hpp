@@ -121,12 +121,12 @@ inline void promise_base::finished(promise_base& frame) noexcept {
 }
 
 template <class T>
-struct promise : promise_base {
+struct task_promise : promise_base {
     union {
         T value;
     };
-    promise() noexcept {}
-    ~promise() {
+    task_promise() noexcept {}
+    ~task_promise() {
         if (state == outcome::value) value.~T();
     }
     task<T> get_return_object() noexcept;
@@ -153,7 +153,7 @@ struct promise : promise_base {
 };
 
 template <>
-struct promise<void> : promise_base {
+struct task_promise<void> : promise_base {
     task<void> get_return_object() noexcept;
     void return_void() noexcept { state = outcome::value; }
     void take() noexcept {}
@@ -180,7 +180,7 @@ struct promise<void> : promise_base {
 template <class T = void>
 class [[nodiscard]] task {
   public:
-    using promise_type = detail::promise<T>;
+    using promise_type = detail::task_promise<T>;
     using value_type = T;
 
     task(task&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
@@ -261,11 +261,11 @@ class [[nodiscard]] task<T>::awaiter {
 
 namespace detail {
 template <class T>
-task<T> promise<T>::get_return_object() noexcept {
-    return task<T>(std::coroutine_handle<promise<T>>::from_promise(*this));
+task<T> task_promise<T>::get_return_object() noexcept {
+    return task<T>(std::coroutine_handle<task_promise<T>>::from_promise(*this));
 }
-inline task<void> promise<void>::get_return_object() noexcept {
-    return task<void>(std::coroutine_handle<promise<void>>::from_promise(*this));
+inline task<void> task_promise<void>::get_return_object() noexcept {
+    return task<void>(std::coroutine_handle<task_promise<void>>::from_promise(*this));
 }
 
 /// `as_result` of a task.

@@ -245,6 +245,11 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     void close(int fd) noexcept override {
         if (world_.close(fd) != 0) ++world_.bad_closes;
     }
+    int watch_signals(int fd, std::uint64_t mask) noexcept override {
+        return world_.watch_signals(fd, mask);
+    }
+    int take_signal(int fd) noexcept override { return world_.take_signal(fd); }
+    bool signal_is_untouched(int) noexcept override { return !world_.signals_watched(); }
 
     // ---- what the world tells
 

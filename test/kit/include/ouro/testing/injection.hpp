@@ -34,6 +34,7 @@ enum class door_call : std::uint8_t {
     set_option,
     local_name,
     peer_name,
+    watch_signals,
 };
 /// The name of `call`.
 std::string_view to_string(door_call call) noexcept;
