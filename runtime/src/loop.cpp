@@ -240,7 +240,7 @@ void loop_state::timed(Item&& item, const char* what, std::source_location creat
             .created = created});
 }
 
-void loop_state::run_timed(ready_node& node) noexcept {
+void loop_state::run_observed(ready_node& node) noexcept {
     scheduled_call* const call = as_scheduled_call(node);
     const std::source_location created = call ? call->created : std::source_location{};
     observe([&] { node.run(node); }, "a queued callback", created);
@@ -248,7 +248,7 @@ void loop_state::run_timed(ready_node& node) noexcept {
 
 void loop_state::run_queued(ready_queue& queued) noexcept {
     if (observed) [[unlikely]] {
-        while (ready_node* node = queued.pop()) run_timed(*node);
+        while (ready_node* node = queued.pop()) run_observed(*node);
     } else {
         while (ready_node* node = queued.pop()) node->run(*node);
     }

@@ -94,11 +94,11 @@ struct loop_state {
     void observe(Item&& item, const char* what, std::source_location created) noexcept;
     template <class Item>
     void timed(Item&& item, const char* what, std::source_location created) noexcept;
-    void run_timed(ready_node& node) noexcept;
     void enter_watched(const char* what, const std::source_location& created) noexcept;
     void leave_watched() noexcept;
     void watch_task(const task_core& stepped) noexcept;
-    void step_begins(const task_core& stepped) noexcept;
+    [[gnu::noinline]] void step_begins(const task_core& stepped) noexcept;
+    void run_observed(ready_node& node) noexcept;
     void require_open(const char* what) const;
     void require_own_thread(const char* what) const;
     void report(failure_report what) noexcept { self.call_exception_handler(what); }
