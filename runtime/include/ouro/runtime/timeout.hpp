@@ -90,8 +90,8 @@ task<awaited<Handle>> wait_without_time(Handle handle, std::source_location wher
     handle.cancel(cancel_cause::timeout);
     auto ended = co_await as_result(handle.join());
     const bool only_ours = self.cancelling() <= before;  // the waiter was not cancelled meanwhile
-    if (only_ours && !ended && ended.error() == errc::cancelled) co_return no_time(where);
-    co_return ended;
+    if (only_ours && !ended && ended.error() == errc::cancelled) ended = no_time(where);
+    co_return co_await std::move(ended);
 }
 
 /// For one of several references: the others may want the value as well.
@@ -103,7 +103,7 @@ task<awaited<Handle>> join_until(Handle handle, clock::duration delay, std::sour
 
 template <class T>
 task<T> fail_with(error why) {
-    co_return why;
+    co_return co_await result<T>(std::move(why));
 }
 
 template <class A>
