@@ -139,7 +139,8 @@ template <class Handle, class Rep, class Period>
 auto wait_for(Handle&& handle, std::chrono::duration<Rep, Period> delay,
               std::source_location where = std::source_location::current()) {
     using kept = std::remove_cvref_t<Handle>;
-    if (delay <= delay.zero() && !handle.done()) {
+    if (handle.done()) return as_task(std::forward<Handle>(handle));
+    if (delay <= delay.zero()) {
         return detail::wait_without_time<kept>(std::forward<Handle>(handle), where);
     }
     if constexpr (std::is_lvalue_reference_v<Handle>) {
