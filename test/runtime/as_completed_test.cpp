@@ -162,6 +162,7 @@ OURO_ASYNC_TEST(waiting_for_the_first_error_ignores_values_and_cancellations) {
     const auto [done, pending] = co_await wait(all, return_when::first_error);
     BOOST_TEST(done.size() == 3U);
     BOOST_TEST((pending.size() == 1U && pending[0] == all[2]));
+    BOOST_TEST_REQUIRE(all[3].done());
     BOOST_TEST((all[3].failure() == errc::unsupported));
     const auto known = co_await wait(all, return_when::first_error);
     BOOST_TEST(known.pending.size() == 1U);
@@ -314,6 +315,7 @@ OURO_ASYNC_TEST(after_the_limit_every_call_times_out_and_the_tasks_go_on) {
     BOOST_TEST(co_await *(co_await answers.next()) == 0);
     for (int i = 0; i < 2; ++i) {
         const auto ended = co_await as_result(answers.next());
+        BOOST_REQUIRE(!ended);
         BOOST_TEST((ended.error() == std::errc::timed_out));
     }
     BOOST_TEST(!all[1].done());

@@ -143,7 +143,9 @@ OURO_ASYNC_TEST(results_that_can_only_be_moved_are_moved) {
     const auto values = co_await gather(std::move(many));
     BOOST_TEST(*values[2] == 2);
     auto [good, bad] = co_await gather_results(make(5), fail_later(errc::unsupported));
+    BOOST_REQUIRE(good.has_value());
     BOOST_TEST(**good == 5);
+    BOOST_REQUIRE(!bad);
     BOOST_TEST((bad.error() == errc::unsupported));
 }
 

@@ -164,6 +164,7 @@ OURO_ASYNC_TEST(a_failure_on_its_way_to_a_waiter_that_is_cancelled_is_reported) 
     BOOST_TEST_REQUIRE(reports.size() == 1U);
     BOOST_TEST((reports[0].error == errc::unsupported));
     co_await race_failure_against_cancel(kept);
+    BOOST_TEST_REQUIRE(kept[0].done());
     BOOST_TEST((kept[0].failure() == errc::unsupported));
     kept.clear();
     BOOST_TEST(take_reports().empty());

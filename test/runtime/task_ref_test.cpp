@@ -50,6 +50,7 @@ OURO_ASYNC_TEST(a_reference_does_what_a_handle_does_whatever_the_task_returns) {
     BOOST_TEST(number.name() == "worker");
     BOOST_TEST(co_await number == 4);
     BOOST_TEST(any.done());
+    BOOST_TEST_REQUIRE(any.done());
     BOOST_TEST(!any.failure());
     BOOST_TEST(!any.cancel());
 
@@ -60,6 +61,7 @@ OURO_ASYNC_TEST(a_reference_does_what_a_handle_does_whatever_the_task_returns) {
     co_await settle();
     BOOST_TEST(sleeping.uncancel() == 0U);
     BOOST_TEST(sleeping.cancelled());
+    BOOST_TEST_REQUIRE(sleeping.done());
     BOOST_TEST(contains(sleeping.failure().message(), "enough"));
     BOOST_TEST(!task_ref());
     BOOST_TEST(!(task_ref() == any));
@@ -293,12 +295,14 @@ OURO_ASYNC_TEST(one_that_never_waits_is_done_when_spawn_returns) {
     BOOST_TEST(co_await started == 5);
     auto failed = spawn({.eager = true}, fail_with(errc::unsupported));
     BOOST_TEST(failed.done());
+    BOOST_TEST_REQUIRE(failed.done());
     BOOST_TEST((failed.failure() == errc::unsupported));
     auto threw = spawn({.eager = true}, []() -> task<> {
         throw std::runtime_error("thrown on purpose");
         co_return;
     });
     BOOST_TEST(threw.done());
+    BOOST_TEST_REQUIRE(threw.done());
     BOOST_TEST((threw.failure() == errc::callback_threw));
 }
 
@@ -388,6 +392,7 @@ OURO_ASYNC_TEST(cancel_of_an_eager_task_works_once_it_waits) {
     BOOST_TEST(waits.cancel("enough"));
     co_await settle();
     BOOST_TEST(waits.cancelled());
+    BOOST_TEST_REQUIRE(waits.done());
     BOOST_TEST(contains(waits.failure().message(), "enough"));
 }
 
