@@ -5,12 +5,6 @@
 #include <string>
 
 #include <ouro/ouro.hpp>
-#include <ouro/runtime/context.hpp>
-#include <ouro/runtime/gather.hpp>
-#include <ouro/runtime/race.hpp>
-#include <ouro/runtime/shield.hpp>
-#include <ouro/runtime/task_group.hpp>
-#include <ouro/runtime/timeout.hpp>
 
 using namespace std::chrono_literals;
 

@@ -10,7 +10,8 @@ namespace ouro {
 namespace {
 
 void cancel_resolve(detail::wait_point& wait, cancel_cause cause) noexcept;
-constexpr detail::wait_kind resolve_kind{"resolve", &cancel_resolve};
+std::string describe_resolve(const detail::wait_point& wait);
+constexpr detail::wait_kind resolve_kind{"resolve", &cancel_resolve, nullptr, &describe_resolve};
 
 /// The await of one look-up.
 class lookup : public detail::awaitable<lookup, std::vector<address>> {
@@ -31,6 +32,7 @@ class lookup : public detail::awaitable<lookup, std::vector<address>> {
         }
         return found;
     }
+    std::string describe() const { return request_.host + ":" + request_.service; }
     void cancel(cancel_cause cause) noexcept {
         cause_ = cause;
         io::cancel(home_, request_);
@@ -70,6 +72,10 @@ class lookup : public detail::awaitable<lookup, std::vector<address>> {
 
 void cancel_resolve(detail::wait_point& wait, cancel_cause cause) noexcept {
     static_cast<lookup&>(wait).cancel(cause);
+}
+
+std::string describe_resolve(const detail::wait_point& wait) {
+    return static_cast<const lookup&>(wait).describe();
 }
 
 }  // namespace

@@ -3,10 +3,27 @@
 
 namespace ouro {
 namespace detail {
-const wait_kind recv_kind{"recv", &recv_op::cancel_op};
-const wait_kind send_kind{"send", &send_op::cancel_op};
-const wait_kind accept_kind{"accept", &accept_op::cancel_op};
-const wait_kind connect_kind{"connect", &connect_op::cancel_op};
+const wait_kind recv_kind{"recv", &recv_op::cancel_op, nullptr, &recv_op::describe};
+const wait_kind send_kind{"send", &send_op::cancel_op, nullptr, &send_op::describe};
+const wait_kind accept_kind{"accept", &accept_op::cancel_op, nullptr, &accept_op::describe};
+const wait_kind connect_kind{"connect", &connect_op::cancel_op, nullptr, &connect_op::describe};
+
+std::string describe_socket(int fd, const address& peer) {
+    const bool named = peer && (peer.family() != AF_UNIX || !peer.path().empty());
+    return "fd " + std::to_string(fd) + (named ? ", peer " + peer.to_string() : "");
+}
+
+std::string connect_op::describe(const wait_point& wait) {
+    const auto& self = static_cast<const connect_op&>(wait);
+    return describe_socket(self.use_.target->fd, self.peer_);
+}
+
+std::string accept_op::describe(const wait_point& wait) {
+    const socket_state& of = *static_cast<const accept_op&>(wait).use_.target;
+    const std::string text = "fd " + std::to_string(of.fd);
+    const auto own = to_address(io::local_name(*of.home, of.fd));
+    return own ? text + ", listening on " + own->to_string() : text;
+}
 
 void socket_state::cancel_uses() noexcept {
     for (use* each = uses.front(); each; each = uses.after(*each)) {

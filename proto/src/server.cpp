@@ -336,22 +336,27 @@ void server::close_clients() noexcept { live().close_clients(); }
 void server::abort_clients() noexcept { live().abort_clients(); }
 std::size_t server::client_count() const noexcept { return live().client_count(); }
 
+namespace {
+constexpr detail::wait_kind forever_kind{"serve_forever", &detail::waiter_list::waiter::leave};
+constexpr detail::wait_kind closed_kind{"wait_closed", &detail::waiter_list::waiter::leave};
+}  // namespace
+
 task<> server::serve_forever() {
     const auto state = state_;
     if (state->closed()) co_await result<>(error(errc::server_closed, "serve_forever"));
     if (state->forever) co_await result<>(error(errc::already_serving, "serve_forever"));
     co_await state->start_serving();
     state->forever = true;
-    auto ended = co_await as_result(state->forever_waiters.wait());
+    auto ended = co_await as_result(state->forever_waiters.wait(forever_kind));
     state->forever = false;
     state->close();
-    if (!state->gone()) co_await state->closed_waiters.wait();
+    if (!state->gone()) co_await state->closed_waiters.wait(closed_kind);
     co_await std::move(ended);
 }
 
 task<> server::wait_closed() {
     const auto state = state_;
-    if (!state->gone()) co_await state->closed_waiters.wait();
+    if (!state->gone()) co_await state->closed_waiters.wait(closed_kind);
 }
 
 }  // namespace ouro

@@ -47,6 +47,11 @@ void watch::hook::task_done() noexcept {
     if (home->met()) home->waiting_.wake_all();
 }
 
+task_core* watch::hook::waiter() const noexcept {
+    const wait_point* const waiting = home->waiting_.front();
+    return waiting ? task_core::of(*waiting) : nullptr;
+}
+
 bool watch::met() const noexcept {
     if (ended_.size() == count_) return true;
     if (policy_ == return_when::first_completed) return !ended_.empty();

@@ -3,6 +3,7 @@
 #include <ouro/runtime/error.hpp>
 #include <ouro/runtime/result.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <new>
@@ -118,7 +119,8 @@ struct error::details {
     std::string reason;
     cancel_cause cause = cancel_cause::none;
     std::exception_ptr exception;
-    std::vector<std::source_location> trail;
+    std::source_location trail[trail_limit];
+    std::size_t trail_lines = 0;
     std::size_t left_out = 0;  // lines of the trail that were not kept
     std::vector<error> causes;
     std::string partial;
@@ -175,7 +177,7 @@ error error::several(std::vector<error> causes, detail::words doing) noexcept {
     return made;
 }
 
-error error::first_of(std::vector<error> causes) noexcept {
+error error::first_of(std::vector<error>&& causes) noexcept {
     error made = causes.front();
     if (causes.size() == 1) return made;
     if (auto* known = made.more()) known->causes = std::move(causes);
@@ -210,7 +212,7 @@ std::exception_ptr error::exception() const noexcept {
 }
 std::span<const std::source_location> error::trail() const noexcept {
     if (!details_) return {};
-    return details_->trail;
+    return {details_->trail, details_->trail_lines};
 }
 std::span<const error> error::causes() const noexcept {
     if (!details_) return {};
@@ -285,7 +287,9 @@ error& error::because(detail::words reason) noexcept {
     return *this;
 }
 
-error& error::becomes(std::errc code) noexcept {
+error& error::becomes(std::errc code, detail::words reason) noexcept {
+    auto* const known = !reason.empty() ? more() : nullptr;
+    if (known) known->reason = std::move(reason);
     const std::error_code as = std::make_error_code(code);
     value_ = as.value();
     category_ = &as.category();
@@ -300,16 +304,16 @@ error& error::with_data(std::string partial, std::size_t count) noexcept {
     return *this;
 }
 
-void error::passed(const std::source_location& where) noexcept try {
-    if (!more()) return;
-    auto& trail = details_->trail;
-    if (trail.size() == trail_limit) {
-        trail.erase(trail.begin() + trail_limit / 2);
-        ++details_->left_out;
+void error::passed(const std::source_location& where) noexcept {
+    details* const known = more();
+    if (!known) return;
+    if (known->trail_lines == trail_limit) {
+        std::move(known->trail + trail_limit / 2 + 1, known->trail + trail_limit,
+                  known->trail + trail_limit / 2);
+        --known->trail_lines;
+        ++known->left_out;
     }
-    trail.push_back(where);
-} catch (...) {
-    // The trail is a help for people; without memory it stays shorter.
+    known->trail[known->trail_lines++] = where;
 }
 
 namespace detail {

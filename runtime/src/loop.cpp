@@ -2,12 +2,15 @@
 #include <ouro/runtime/loop.hpp>
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <utility>
 
 #include "loop_state.hpp"
+#include "signal_watch.hpp"
 
 namespace ouro {
 namespace {
@@ -28,6 +31,11 @@ void forget_loop_in_children() {
 }  // namespace
 
 namespace detail {
+
+constinit loop_state* first_loop = nullptr;
+namespace {
+constinit std::mutex loops_guard;  // taken when a loop is made or destroyed, and never else
+}
 
 // ---- scheduled calls
 
@@ -122,12 +130,20 @@ loop_state::loop_state(loop& owner, const loop_options& options)
       rig(options.rig),
       box(std::make_shared<mailbox>(owner, *kernel)),
       debug(options.debug || (std::getenv("OURO_DEBUG") && std::getenv("OURO_DEBUG")[0] == '1')) {
+    observed = debug;
     turn_began = kernel->coarse_now();
     batch.reserve(options.cq_entries < 1024 ? options.cq_entries : 1024);
     deferred.reserve(batch.capacity());
+    const std::lock_guard lock(loops_guard);
+    next_loop = std::exchange(first_loop, this);
 }
 
-loop_state::~loop_state() = default;
+loop_state::~loop_state() {
+    const std::lock_guard lock(loops_guard);
+    loop_state** link = &first_loop;
+    while (*link != this) link = &(*link)->next_loop;
+    *link = next_loop;
+}
 
 void loop_state::turn(clock::time_point until) noexcept {
     ++turns;
@@ -150,7 +166,7 @@ void loop_state::turn(clock::time_point until) noexcept {
 void loop_state::take_letters(ready_queue& into) noexcept {
     if (letters.empty()) {
         if (!box->pending()) return;
-        box->take(letters);
+        box->take(letters, into);
     }
     std::size_t taken = 0;
     context none;  // not that of the task that happens to look: each has the values of who posted
@@ -189,6 +205,22 @@ void loop_state::collect_expired() noexcept {
     }
 }
 
+template <class Item>
+void loop_state::observe(Item&& item, const char* what, std::source_location created) noexcept {
+    if (watch) enter_watched(what, created);
+    if (debug) {
+        timed(std::forward<Item>(item), what, created);
+    } else {
+        item();
+    }
+    if (watch) leave_watched();
+}
+
+void loop_state::step_begins(const task_core& stepped) noexcept {
+    if (debug) last_stepped = words([&] { return stepped.name(); });
+    if (watch) watch_task(stepped);
+}
+
 /// Debug mode: runs `item` and tells when it held the loop up (rule 77).
 template <class Item>
 void loop_state::timed(Item&& item, const char* what, std::source_location created) noexcept {
@@ -208,22 +240,25 @@ void loop_state::timed(Item&& item, const char* what, std::source_location creat
             .created = created});
 }
 
-void loop_state::run_node(ready_node& node) noexcept {
-    if (!debug) return node.run(node);
+void loop_state::run_timed(ready_node& node) noexcept {
     scheduled_call* const call = as_scheduled_call(node);
     const std::source_location created = call ? call->created : std::source_location{};
-    timed([&] { node.run(node); }, "a queued callback", created);
+    observe([&] { node.run(node); }, "a queued callback", created);
 }
 
 void loop_state::run_queued(ready_queue& queued) noexcept {
-    while (ready_node* node = queued.pop()) run_node(*node);
+    if (observed) [[unlikely]] {
+        while (ready_node* node = queued.pop()) run_timed(*node);
+    } else {
+        while (ready_node* node = queued.pop()) node->run(*node);
+    }
 }
 
 void loop_state::run_completions() noexcept {
     // Nothing is added to the batch while it is delivered: what completes here goes to `deferred`.
-    if (debug) {
+    if (observed) {
         for (const completion& done : batch) {
-            timed([&] { deliver(done); }, "a completion", {});
+            observe([&] { deliver(done); }, "a completion", {});
         }
     } else {
         for (const completion& done : batch) deliver(done);
@@ -254,31 +289,45 @@ void loop_state::run_expired() noexcept {
         timer_node* timer = expired[i];
         if (!timer) continue;  // cancelled by something that ran earlier in this turn
         timer->position = timer_node::npos;
-        if (!debug) {
+        if (!observed) {
             timer->fire(*timer);
             continue;
         }
         scheduled_call* const call = as_scheduled_call(*timer);
-        timed([&] { timer->fire(*timer); }, "a timer",
-              call ? call->created : std::source_location{});
+        observe([&] { timer->fire(*timer); }, "a timer",
+                call ? call->created : std::source_location{});
     }
     expired.clear();
 }
 
-void loop_state::run_until_stopped() {
+/// Runs turns for as long as `goes_on`, each of which waits until `until` at most.
+template <class Goes>
+void loop_state::run_turns(clock::time_point until, Goes goes_on) noexcept {
     forget_loop_in_children();
     running_loop = &self;
     running = true;
     thread = std::this_thread::get_id();
+    if (watch) watch->thread.store(::gettid(), std::memory_order_relaxed);
     do {
-        turn(stopping ? clock::time_point::min() : clock::time_point::max());
-    } while (!stopping);
+        turn(stopping ? clock::time_point::min() : until);
+    } while (goes_on());
     stopping = false;
     running = false;
     running_loop = nullptr;
     // What the last turn wrote must leave even if nobody runs this loop again.
     run_turn_end_hooks();
     kernel->submit();
+}
+
+void loop_state::run_until_stopped() {
+    run_turns(clock::time_point::max(), [this] { return !stopping; });
+}
+
+void loop_state::see_off(clock::time_point limit) noexcept {
+    if (closed || kernel->foreign_process() || kernel->foreign_thread()) return;
+    cancel_tasks();
+    if (!live_tasks) return;
+    run_turns(limit, [this, limit] { return live_tasks && !stopping && kernel->now() < limit; });
 }
 
 void loop_state::complete_later(op& target, std::int32_t res) noexcept {
@@ -297,6 +346,9 @@ void loop_state::require_own_thread(const char* what) const {
                                        "get_handle().post(...)");
     }
 }
+
+off_loop::off_loop() noexcept : kept_(std::exchange(running_loop, nullptr)) {}
+off_loop::~off_loop() { running_loop = kept_; }
 
 // ---- hooks for the other layers
 
@@ -431,6 +483,9 @@ result<> loop::may_run() const {
     if (state.kernel->foreign_thread()) {
         return error(errc::wrong_thread, "run a loop that belongs to the thread that ran it first");
     }
+    if (state.signals && !state.signals->belongs_here()) {
+        return error(errc::wrong_thread, "run a loop that has the signals of another thread");
+    }
     return state.kernel->adopt_thread();
 }
 
@@ -462,7 +517,14 @@ void loop::close() {
     running_loop = outer;
 }
 
-void loop::set_debug(bool enabled) noexcept { state_->debug = enabled; }
+void loop::set_debug(bool enabled) noexcept {
+    state_->debug = enabled;
+    state_->observed = enabled || state_->watch;
+}
+void loop::set_default_executor(std::shared_ptr<thread_pool> pool) noexcept {
+    state_->executor = std::move(pool);
+}
+
 bool loop::get_debug() const noexcept { return state_->debug; }
 
 loop_counters loop::counters() const noexcept {

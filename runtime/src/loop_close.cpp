@@ -3,7 +3,9 @@
 #include <cstdio>
 #include <string>
 
+#include "inspection.hpp"
 #include "loop_state.hpp"
+#include "signal_watch.hpp"
 
 namespace ouro::detail {
 namespace {
@@ -23,6 +25,7 @@ void loop_state::close() noexcept {
         return;
     }
     drop_scheduled();
+    if (signals) signals->end();  // rule 695
     closing = true;
     if (kernel->foreign_thread()) return close_elsewhere();
     cancel_tasks();
@@ -38,6 +41,7 @@ void loop_state::close() noexcept {
                 .subject = "loop close"});
     }
     report_unseen_failures();
+    let_go_of_executor();
     box->close();
     drop_scheduled();
     let_go_of_futures();
@@ -60,11 +64,18 @@ void loop_state::close_elsewhere() noexcept {
              .subject = "loop close"});
     }
     report_unseen_failures();
+    let_go_of_executor();
     box->close();
     let_go_of_futures();
     closed = true;
     report_leaks();
     if (!idle) (void)kernel.release();
+}
+
+/// Its jobs go on, and nobody waits for them (rule 60). A pool that others hold takes more.
+void loop_state::let_go_of_executor() noexcept {
+    if (executor && executor.use_count() == 1) executor->shutdown(std::chrono::nanoseconds(0));
+    executor = nullptr;
 }
 
 /// Lets tasks and transports end in their own way, as long as they get on with it.
@@ -153,9 +164,9 @@ void loop_state::destroy_tasks() noexcept {
             report({.level = severity::warning,
                     .message =
                         words("the loop closed while a task was still waiting; it was destroyed"),
-                    .error = {},
+                    .error = inspection::farewell(*left),
                     .subject = words([left] { return left->name(); }),
-                    .created = {}});
+                    .created = left->created_});
         }
         left->destroy_frames();
         ready = {};  // it may have woken one that is destroyed next

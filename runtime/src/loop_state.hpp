@@ -8,37 +8,17 @@
 #include <ouro/runtime/future.hpp>
 #include <ouro/runtime/loop.hpp>
 #include <ouro/runtime/spawn.hpp>
+#include <ouro/runtime/thread_pool.hpp>
 
 #include "engine.hpp"
 #include "mailbox.hpp"
+#include "ready_queue.hpp"
 #include "timers.hpp"
+#include "watch.hpp"
 
 namespace ouro::detail {
 
-/// FIFO of ready nodes.
-class ready_queue {
-  public:
-    bool empty() const noexcept { return first_ == nullptr; }
-    void push(ready_node& node) noexcept {
-        node.next = nullptr;
-        (last_ ? last_->next : first_) = &node;
-        last_ = &node;
-        node.queued = true;
-    }
-    ready_node* pop() noexcept {
-        ready_node* node = first_;
-        if (node) {
-            first_ = node->next;
-            if (!first_) last_ = nullptr;
-            node->queued = false;
-        }
-        return node;
-    }
-
-  private:
-    ready_node* first_ = nullptr;
-    ready_node* last_ = nullptr;
-};
+class signal_watch;
 
 /// A callback on its way: in the ready queue or in the timer queue, shared with its handles.
 struct scheduled_call : ready_node, timer_node {
@@ -84,6 +64,10 @@ inline scheduled_call* as_scheduled_call(timer_node& node) noexcept {
     return node.fire == &scheduled_call::fire_timer ? static_cast<scheduled_call*>(&node) : nullptr;
 }
 
+struct loop_state;
+/// Every loop of the process, in a chain, for debuggers (tools/ouro_gdb.py).
+extern loop_state* first_loop;
+
 struct loop_state {
     loop_state(loop& self, const loop_options& options);
     ~loop_state();
@@ -101,23 +85,34 @@ struct loop_state {
     void run_expired() noexcept;
 
     void run_until_stopped();
+    template <class Goes>
+    void run_turns(clock::time_point until, Goes goes_on) noexcept;
     void deliver(const completion& done) noexcept;
     void complete_later(op& target, std::int32_t res) noexcept;
-    /// Calls `item`, timing it in debug mode.
+    /// Calls `item`, timing it in debug mode and telling the watchdog.
+    template <class Item>
+    void observe(Item&& item, const char* what, std::source_location created) noexcept;
     template <class Item>
     void timed(Item&& item, const char* what, std::source_location created) noexcept;
-    void run_node(ready_node& node) noexcept;
+    void run_timed(ready_node& node) noexcept;
+    void enter_watched(const char* what, const std::source_location& created) noexcept;
+    void leave_watched() noexcept;
+    void watch_task(const task_core& stepped) noexcept;
+    void step_begins(const task_core& stepped) noexcept;
     void require_open(const char* what) const;
     void require_own_thread(const char* what) const;
     void report(failure_report what) noexcept { self.call_exception_handler(what); }
 
     // The end.
+    /// Cancels every task and runs until all have ended or `limit` is over.
+    void see_off(clock::time_point limit) noexcept;
     void close() noexcept;
     void drop_scheduled() noexcept;
     void shut_resources() noexcept;
     void cancel_tasks() noexcept;
     void say_farewell() noexcept;
     void close_elsewhere() noexcept;
+    void let_go_of_executor() noexcept;
     bool drain() noexcept;
     void drop_deferred() noexcept;
     void destroy_tasks() noexcept;
@@ -125,10 +120,14 @@ struct loop_state {
     void let_go_of_futures() noexcept;
     void report_leaks() noexcept;
 
+    thread_pool& default_executor();
+
     loop& self;
+    loop_state* next_loop = nullptr;  // of the process: where a debugger goes on
     std::unique_ptr<engine> kernel;
     detail::rig* const rig;  // null outside of tests
     std::shared_ptr<mailbox> box;
+    std::shared_ptr<thread_pool> executor;  // null until somebody needs it
     ready_queue ready;
     std::vector<completion> batch;     // completions of this turn
     std::vector<completion> deferred;  // completions made here, for the next turn
@@ -140,6 +139,7 @@ struct loop_state {
     list<task_core> unseen;  // failed, and nobody has looked at it yet
     list<future_core> futures;
     list<loop_resource> resources;
+    signal_watch* signals = nullptr;  // while somebody wants to be told of any
     function<void(loop&, const failure_report&)> handler;
     task_core* current_task = nullptr;
     clock::time_point turn_began;  // to a few milliseconds, for ages
@@ -153,12 +153,25 @@ struct loop_state {
     std::uint64_t turns = 0;
     std::uint64_t delivered = 0;
     std::uint64_t late = 0;
+    loop_watch* watch = nullptr;  // of its watchdog
     bool debug = false;
+    bool observed = false;  // debug mode, or a watchdog
     bool running = false;
     bool stopping = false;
     bool closing = false;
     bool refusing = false;  // new operations end cancelled at once
     bool closed = false;
+    bool executor_shut = false;  // by `shutdown_default_executor`
+};
+
+/// While it lives, this thread is none that runs a loop: for what is played as another thread.
+class off_loop {
+  public:
+    off_loop() noexcept;
+    ~off_loop();
+
+  private:
+    loop* const kept_;
 };
 
 /// The position of a timer that is due in this turn; its `sequence` is then the index in `expired`.

@@ -1,11 +1,11 @@
 // Spawned tasks: the trampoline, the way up of an error, cancellation and joining.
 #include <atomic>
-#include <cstdio>
 #include <utility>
 
 #include <ouro/runtime/spawn.hpp>
 #include <ouro/runtime/task_group.hpp>
 
+#include "inspection.hpp"
 #include "loop_state.hpp"
 
 namespace ouro {
@@ -20,8 +20,8 @@ std::uint64_t next_task_number() noexcept {  // in the process, so that names ar
 }  // namespace
 
 namespace {
-constexpr wait_kind join_kind{"join", &join_wait::cancel_target};
-constexpr wait_kind shield_kind{"join, shielded", &join_wait::leave};
+constexpr wait_kind join_kind{"join", &join_wait::cancel_target, nullptr, &join_wait::describe};
+constexpr wait_kind shield_kind{"join, shielded", &join_wait::leave, nullptr, &join_wait::describe};
 }  // namespace
 
 // ---- life of a task
@@ -99,6 +99,10 @@ std::exception_ptr task_core::thrown_seen() noexcept {
     return thrown_;
 }
 
+task_core* task_core::of(const wait_point& wait) noexcept {
+    return wait.frame() ? static_cast<task_core*>(wait.frame()->owner) : nullptr;
+}
+
 task_core* task_core::current() noexcept {
     loop* home = loop::try_current();
     return home ? home->state().current_task : nullptr;
@@ -115,7 +119,7 @@ void task_core::start_now() noexcept {
     task_core*& running = home_->state().current_task;
     task_core* const outer = std::exchange(running, nullptr);
     started_ = true;
-    next_frame = root_->self;
+    next_frame = root_;
     step();
     running = outer;
 }
@@ -123,7 +127,7 @@ void task_core::start_now() noexcept {
 /// Queues the next step: the first one, or the one after `waking` has ended.
 void task_core::schedule(wait_point* waking) noexcept {
     waking_ = waking;
-    make_ready(*home_, resume_);
+    home_->state().ready.push(resume_);
 }
 
 void task_core::run_ready(ready_node& node) noexcept {
@@ -138,19 +142,23 @@ void task_core::run_ready(ready_node& node) noexcept {
                 return waking->fail(std::move(cancelled));
             }
         }
-        self.explain(waking->failure_);
-        if (waking->failed() && !waking->catches_) {
-            self.failing = waking->frame_;
-            self.failure = waking->take_failure();
+        if (waking->failed()) [[unlikely]] {
+            self.explain(waking->failure_);
+            if (!waking->catches_) {
+                self.failing = waking->frame_;
+                self.failure = waking->take_failure();
+            } else {
+                self.next_frame = waking->frame_;
+            }
         } else {
-            self.next_frame = waking->frame_->self;
+            self.next_frame = waking->frame_;
         }
     } else {
         self.started_ = true;
         if (self.must_cancel) {  // cancelled before its first statement (rule 105)
             fail_frame(*self.root_, self.cancellation());
         } else {
-            self.next_frame = self.root_->self;
+            self.next_frame = self.root_;
         }
     }
     self.step();
@@ -161,12 +169,14 @@ void task_core::step() noexcept {
     loop_state& state = home_->state();
     OURO_ASSERT(!state.current_task, "a task was stepped from inside another one's step");
     state.current_task = this;
-    if (state.debug) state.last_stepped = words([this] { return name(); });
+    if (state.observed) [[unlikely]]
+        state.step_begins(*this);
     {
         const context::use values(context_);
         for (;;) {
             if (next_frame) {
-                std::exchange(next_frame, nullptr).resume();
+                running = std::exchange(next_frame, nullptr);
+                running->self.resume();
             } else if (failing) {
                 take_down();
             } else {
@@ -174,6 +184,7 @@ void task_core::step() noexcept {
             }
         }
     }
+    running = nullptr;
     state.current_task = nullptr;
     since_ = state.turn_began;
     if (finished) {
@@ -198,13 +209,14 @@ void task_core::take_down() noexcept {
         promise_base* const up = frame->parent;
         catcher = frame->catcher;
         if (up) *frame->slot = nullptr;
+        running = up;  // what the locals of this one may ask about
         frame->self.destroy();
         frame = up;
     } while (frame && !catcher);
     unwinding = nullptr;
     if (catcher) {
         *catcher = std::move(why);
-        next_frame = frame->self;
+        next_frame = frame;
     } else {
         root_ = nullptr;
         why_ = std::move(why);
@@ -283,12 +295,14 @@ bool task_core::cancel(cancel_cause cause, words why) noexcept {
         ++each->cancel_requests_;
         each->cause_ = cause;
         each->reason_ = words([&] { return why.text(); });
-        if (!each->leaf) {
+        task_core* const joined = each->joined();
+        // One that has just ended is about to wake this one: too late to pass anything on (rule
+        // 104).
+        if (!each->leaf || (joined && joined->done())) {
             each->must_cancel = true;
             each->came_late_ = false;
             break;
         }
-        task_core* const joined = each->joined();
         if (!joined) each->leaf->kind().cancel(*each->leaf, cause);
         each = joined;
     }
@@ -322,7 +336,7 @@ error task_core::cancellation() noexcept {
 
 /// Gives the error of a cancelled wait the reason of the cancellation.
 void task_core::explain(error& why) const noexcept {
-    if (why && cancel_requests_ && !reason_.empty() && why == errc::cancelled) {
+    if (cancel_requests_ && !reason_.empty() && why == errc::cancelled) {
         why.because(words([this] { return reason_; }));
     }
 }
@@ -340,7 +354,7 @@ void wait_point::complete() noexcept {
     if (!frame_) return foreign_.resume();
     task_core& task = static_cast<task_core&>(*frame_->owner);
     task.leaf = nullptr;
-    task.next_frame = frame_->self;
+    task.next_frame = frame_;
     task.step();
 }
 
@@ -354,7 +368,7 @@ void wait_point::fail(error why) noexcept {
     task.explain(why);
     if (catches_) {
         failure_ = std::move(why);
-        task.next_frame = frame_->self;
+        task.next_frame = frame_;
     } else {
         task.failing = frame_;
         task.failure = std::move(why);
@@ -363,17 +377,19 @@ void wait_point::fail(error why) noexcept {
 }
 
 void wait_point::wake() noexcept {
-    if (!frame_) {
-        try {
-            loop::current().call_soon([this] { foreign_.resume(); });
-        } catch (...) {  // the loop is closing, or there is no memory for a turn of its own
-            foreign_.resume();
-        }
-        return;
-    }
+    if (!frame_) [[unlikely]]
+        return wake_foreign();
     task_core& task = static_cast<task_core&>(*frame_->owner);
     task.leaf = nullptr;
     task.schedule(this);
+}
+
+[[gnu::noinline]] void wait_point::wake_foreign() noexcept {
+    try {
+        loop::current().call_soon([this] { foreign_.resume(); });
+    } catch (...) {  // the loop is closing, or there is no memory for a turn of its own
+        foreign_.resume();
+    }
 }
 
 void wait_point::complete_or_wake() noexcept {
@@ -428,6 +444,12 @@ void join_wait::give_back() noexcept {
     if (first_to_see_) target_->unsee_failure();
 }
 
+task_core* join_wait::waiter() const noexcept { return task_core::of(*this); }
+
+std::string join_wait::describe(const wait_point& wait) {
+    return static_cast<const join_wait&>(wait).target_->name();
+}
+
 void join_wait::cancel_target(wait_point& wait, cancel_cause cause) noexcept {
     static_cast<join_wait&>(wait).target_->cancel(cause);
 }
@@ -457,9 +479,14 @@ struct sleep_access {
         remove_timer(*self.home_, self);
         self.wake_failed(error::cancelled(cause, "sleep"));
     }
+    static std::string describe(const wait_point& wait) {
+        const auto& self = static_cast<const sleep_awaitable&>(wait);
+        if (self.when == clock::time_point::max()) return "for ever";
+        return "another " + to_text(self.when - self.home_->time());
+    }
 };
 
-const wait_kind sleep_kind{"sleep", &sleep_access::cancelled};
+const wait_kind sleep_kind{"sleep", &sleep_access::cancelled, nullptr, &sleep_access::describe};
 
 sleep_awaitable::sleep_awaitable(result<clock::time_point> deadline) noexcept
     : awaitable(sleep_kind), deadline_(std::move(deadline)) {
@@ -533,20 +560,4 @@ std::vector<task_ref> all_tasks(loop& home) {
     return all;
 }
 
-namespace detail {
-
-std::unique_ptr<loop> make_main_loop() try {
-    return std::make_unique<loop>();
-} catch (const std::system_error& refused) {
-    const std::string text = std::string("ouro: ") + refused.what() + "\n";
-    std::fwrite(text.data(), 1, text.size(), stderr);
-    return nullptr;
-}
-
-void report_main_failure(const error& why) noexcept {
-    const std::string text = "ouro: " + why.describe() + "\n";
-    std::fwrite(text.data(), 1, text.size(), stderr);
-}
-
-}  // namespace detail
 }  // namespace ouro

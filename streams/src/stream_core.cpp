@@ -9,9 +9,18 @@
 namespace ouro::detail {
 namespace {
 
-constexpr wait_kind read_kind{"read", &read_wait_base::cancelled};
-constexpr wait_kind drain_kind{"drain", &drain_wait::leave};
-constexpr wait_kind closed_kind{"wait_closed", &closed_wait::leave};
+constexpr wait_kind read_kind{"read", &read_wait_base::cancelled, nullptr,
+                              &read_wait_base::describe};
+constexpr wait_kind drain_kind{"drain", &drain_wait::leave, nullptr, &drain_wait::describe};
+constexpr wait_kind closed_kind{"wait_closed", &closed_wait::leave, nullptr,
+                                &closed_wait::describe};
+
+/// "fd 7, peer 10.0.0.1:80".
+std::string describe_link(const transport* link) {
+    const auto* view = link ? link->get_extra_info<const socket_view*>("socket") : nullptr;
+    if (!view) return {};
+    return describe_socket(view->fd(), link->get_extra_info<address>("peername"));
+}
 
 }  // namespace
 
@@ -329,6 +338,11 @@ bytes read_wait_base::take() noexcept {
     return core_ ? core_->take(*this) : bytes();  // null: woken, and the stream died first
 }
 
+std::string read_wait_base::describe(const wait_point& wait) {
+    const auto& self = static_cast<const read_wait_base&>(wait);
+    return self.core_ ? describe_link(self.core_->link()) : std::string();
+}
+
 void read_wait_base::cancelled(wait_point& wait, cancel_cause cause) noexcept {
     auto& self = static_cast<read_wait_base&>(wait);
     if (self.claims_) self.core_->stop_waiting(self);
@@ -383,6 +397,13 @@ void stream_core::writer_gone() noexcept {
 drain_wait::drain_wait(stream_core& core) noexcept : awaitable(drain_kind), core_(&core) {}
 bool drain_wait::await_ready() const noexcept { return core_->may_write(); }
 void drain_wait::start() noexcept { core_->drain(*this); }
+std::string drain_wait::describe(const wait_point& wait) {
+    const transport* const link = static_cast<const drain_wait&>(wait).core_->link();
+    std::string text = describe_link(link);
+    if (!link) return text;
+    return text + (text.empty() ? "" : ", ") + std::to_string(link->get_write_buffer_size()) +
+           " bytes queued";
+}
 void drain_wait::leave(wait_point& wait, cancel_cause cause) noexcept {
     auto& self = static_cast<drain_wait&>(wait);
     self.list_link::unlink();
@@ -391,6 +412,9 @@ void drain_wait::leave(wait_point& wait, cancel_cause cause) noexcept {
 
 closed_wait::closed_wait(stream_core& core) noexcept : awaitable(closed_kind), core_(&core) {}
 void closed_wait::start() noexcept { core_->wait_closed(*this); }
+std::string closed_wait::describe(const wait_point& wait) {
+    return describe_link(static_cast<const closed_wait&>(wait).core_->link());
+}
 void closed_wait::leave(wait_point& wait, cancel_cause cause) noexcept {
     auto& self = static_cast<closed_wait&>(wait);
     self.list_link::unlink();

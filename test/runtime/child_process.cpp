@@ -28,7 +28,8 @@ std::string content_of(int file) {
 
 /// The test framework turns fatal signals into failures of a test; in a child they have to end it.
 void become_an_ordinary_process() {
-    for (int number : {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGALRM, SIGTERM, SIGPIPE}) {
+    for (int number :
+         {SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGALRM, SIGTERM, SIGPIPE, SIGINT, SIGQUIT}) {
         std::signal(number, SIG_DFL);
     }
     ::alarm(patience_seconds);

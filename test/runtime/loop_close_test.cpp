@@ -159,6 +159,7 @@ BOOST_AUTO_TEST_CASE(a_task_that_does_not_end_is_destroyed_innermost_first_and_r
         std::string* into;
         char name;
     };
+    const unsigned line = __LINE__;
     auto inner = [&]() -> task<> {
         letter on_stack{&order, 'i'};
         for (;;) co_await yield();
@@ -175,7 +176,13 @@ BOOST_AUTO_TEST_CASE(a_task_that_does_not_end_is_destroyed_innermost_first_and_r
     BOOST_TEST(endless.done());
     int destroyed = 0;
     for (const auto& report : seen) {
-        destroyed += contains(report.message, "destroyed") && report.subject == "endless";
+        if (!contains(report.message, "destroyed") || report.subject != "endless") continue;
+        ++destroyed;
+        const auto trail = report.error.trail();
+        BOOST_TEST_REQUIRE(trail.size() == 2U);
+        BOOST_TEST(trail[0].line() == line + 3);
+        BOOST_TEST(trail[1].line() == line + 7);
+        BOOST_TEST(report.created.line() == line + 9);
     }
     BOOST_TEST(destroyed == 1);
     BOOST_TEST(home->counters().tasks == 0U);

@@ -221,6 +221,23 @@ BOOST_AUTO_TEST_CASE(what_a_dropped_post_owns_may_post_while_it_is_destroyed) {
     BOOST_TEST(!handle.post([] {}));
 }
 
+BOOST_AUTO_TEST_CASE(a_handle_of_a_closed_loop_does_not_take_its_successor_for_it) {
+    alignas(loop) std::byte space[sizeof(loop)];
+    auto* const first = new (space) loop(options_for(engine::uring));
+    const loop_handle handle = first->get_handle();
+    first->~loop();
+    auto* const second = new (space) loop(options_for(engine::uring));
+    BOOST_TEST(static_cast<void*>(second) == static_cast<void*>(first));
+    bool taken = true;
+    second->call_soon([&] {
+        taken = handle.post([] { BOOST_ERROR("ran on another loop"); });
+        second->stop();
+    });
+    second->run_forever();
+    BOOST_TEST(!taken);
+    second->~loop();
+}
+
 BOOST_AUTO_TEST_CASE(posts_race_with_the_close_and_each_either_runs_or_is_destroyed) {
     for (int round = 0; round < 50; ++round) {
         std::atomic<int> live{0};

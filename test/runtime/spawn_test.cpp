@@ -1,4 +1,4 @@
-// Tasks beside you: start, join, names, outcomes nobody looked at, run.
+// Tasks beside you: start, join, names, outcomes nobody looked at.
 #include <ouro/runtime/spawn.hpp>
 
 #include <boost/test/unit_test.hpp>
@@ -444,85 +444,6 @@ BOOST_AUTO_TEST_CASE(a_handle_may_outlive_its_loop_even_with_a_failure_nobody_lo
     });
     BOOST_TEST(child.signal == 0);
     BOOST_TEST(child.exit_code == 0);
-}
-
-// rule 698
-BOOST_AUTO_TEST_CASE(run_gives_the_exit_code_of_the_main_task) {
-    BOOST_TEST(run([]() -> task<int> { co_return co_await give_later(3); }) == 3);
-    BOOST_TEST(
-        run([](int a, std::string b) -> task<int> { co_return a + static_cast<int>(b.size()); }, 4,
-            "abc") == 7);
-    BOOST_TEST(run([]() -> task<> { co_await yield(); }) == 0);
-    BOOST_TEST(!loop::try_current());
-}
-
-BOOST_AUTO_TEST_CASE(run_tells_why_the_main_task_failed) {
-    captured_stderr captured;
-    BOOST_TEST(run([]() -> task<> { co_await fail_with(errc::no_address); }) == 1);
-    BOOST_TEST(contains(captured.text(), "the name has no address"));
-    BOOST_TEST(contains(captured.text(), "spawn_test.cpp"));
-}
-
-// rule 700
-BOOST_AUTO_TEST_CASE(run_lets_an_exception_out_once_everything_is_closed) {
-    bool ended = false;
-    BOOST_CHECK_THROW(run([&]() -> task<> {
-                          spawn([&ended]() -> task<> {
-                              (void)co_await as_result(sleep(1h));
-                              ended = true;
-                          });
-                          co_await yield();
-                          throw std::runtime_error("out");
-                      }),
-                      std::runtime_error);
-    BOOST_TEST(ended);
-    BOOST_TEST(!loop::try_current());
-}
-
-// rule 701
-BOOST_AUTO_TEST_CASE(run_reports_what_fails_while_it_ends_with_the_name_of_the_task) {
-    captured_stderr captured;
-    BOOST_TEST(run([]() -> task<> {
-                   spawn([]() -> task<> {
-                       (void)co_await as_result(sleep(1h));
-                       co_await result<>(errc::no_address);
-                   }).set_name("straggler");
-                   co_await yield();
-               }) == 0);
-    BOOST_TEST(contains(captured.text(), "straggler"));
-    BOOST_TEST(contains(captured.text(), "the name has no address"));
-}
-
-// rule 703
-BOOST_AUTO_TEST_CASE(run_inside_a_running_loop_is_refused) {
-    captured_stderr captured;
-    bool inner_ran = false;
-    const int outer = run([&]() -> task<int> {
-        co_return run([&]() -> task<int> {
-            inner_ran = true;
-            co_return 0;
-        });
-    });
-    BOOST_TEST(outer == 1);
-    BOOST_TEST(!inner_ran);
-    BOOST_TEST(contains(captured.text(), "already running"));
-}
-
-// rules 698, 701
-BOOST_AUTO_TEST_CASE(run_cancels_what_the_main_task_left_and_waits_for_it) {
-    std::string order;
-    BOOST_TEST(run([&]() -> task<int> {
-                   spawn([&order]() -> task<> {
-                       const auto ended = co_await as_result(sleep(1h));
-                       order += ended.error().cause() == cancel_cause::shutdown ? 's' : '?';
-                       co_await settle(20);
-                       order += 'e';
-                   });
-                   co_await yield();
-                   order += 'm';
-                   co_return 0;
-               }) == 0);
-    BOOST_TEST(order == "mse");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

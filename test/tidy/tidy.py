@@ -29,7 +29,7 @@ import faults   # noqa: E402
 import rules    # noqa: E402
 
 LAYERS = ['runtime', 'net', 'proto', 'streams']
-FOLDERS = LAYERS + ['test', 'bench', 'examples', 'cmake', 'docs', 'changes']
+FOLDERS = LAYERS + ['test', 'tools', 'bench', 'examples', 'cmake', 'docs', 'changes']
 CPP = ('.cpp', '.hpp')
 WIDE_TEXT = CPP + ('.py', '.cmake', '.txt', '.in', '.sh')
 MAX_WIDTH = 100

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <ouro/runtime/function.hpp>
+#include <ouro/runtime/thread_pool.hpp>
 
 #include "engine.hpp"
 #include "resolve.hpp"
@@ -41,6 +42,7 @@ constexpr int connect_errors[] = {ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EHOSTUNR
 constexpr int read_errors[] = {EIO, ENOMEM};
 constexpr int poll_errors[] = {ENOMEM};
 constexpr int resolve_errors[] = {ENOENT, EAGAIN, ENOMEM, EAFNOSUPPORT};
+constexpr int offload_errors[] = {EAGAIN, ENOMEM};
 constexpr int socket_errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, EACCES, EAFNOSUPPORT};
 constexpr int socket_pair_errors[] = {EMFILE, ENFILE, ENOMEM};
 constexpr int bind_errors[] = {EADDRINUSE, EADDRNOTAVAIL, EACCES, ENOMEM};
@@ -50,6 +52,7 @@ constexpr int get_option_errors[] = {ENOPROTOOPT, EINVAL, ENOBUFS};
 constexpr int set_option_errors[] = {ENOPROTOOPT, EINVAL, EPERM, ENOMEM, ENOBUFS};
 constexpr int local_name_errors[] = {ENOBUFS};
 constexpr int peer_name_errors[] = {ENOTCONN, ENOBUFS};
+constexpr int watch_signals_errors[] = {EMFILE, ENFILE, ENOMEM};
 
 constexpr call_facts facts[] = {
     {"recv", recv_errors},
@@ -62,6 +65,7 @@ constexpr call_facts facts[] = {
     {"read", read_errors},
     {"poll", poll_errors},
     {"resolve", resolve_errors},
+    {"offload", offload_errors},
     {"socket", socket_errors},
     {"socket_pair", socket_pair_errors},
     {"bind", bind_errors},
@@ -72,10 +76,11 @@ constexpr call_facts facts[] = {
     {"set_option", set_option_errors},
     {"local_name", local_name_errors},
     {"peer_name", peer_name_errors},
+    {"watch_signals", watch_signals_errors},
 };
-static_assert(std::size(facts) == std::size_t(door_call::peer_name) + 1, "facts of each call");
+static_assert(std::size(facts) == std::size_t(door_call::watch_signals) + 1, "facts of each call");
 
-constexpr bool completes(door_call call) noexcept { return call <= door_call::resolve; }
+constexpr bool completes(door_call call) noexcept { return call <= door_call::offload; }
 constexpr bool receives(door_call call) noexcept {
     return call == door_call::recv || call == door_call::recv_ring;
 }
@@ -233,6 +238,14 @@ class injecting_engine final : public detail::engine {
         });
         return true;
     }
+    bool offload(io::job_op& request) noexcept override {
+        const treatment how = plan_.next(door_call::offload);
+        if (!how.failure && !how.turns) return inner_->offload(request);
+        start(request, how, {}, [this, &request] {
+            if (!inner_->offload(request)) detail::queue_job(home_.state(), request);
+        });
+        return true;
+    }
     void cancel(op& request) noexcept override {
         const auto found = std::find_if(waiting_.begin(), waiting_.end(),
                                         [&](const auto& each) { return each.request == &request; });
@@ -272,7 +285,10 @@ class injecting_engine final : public detail::engine {
         inner_->release(whole->whole);
         lent_.erase(whole);
     }
-    void wake() noexcept override { inner_->wake(); }
+    bool wake(engine* near) noexcept override { return inner_->wake(near); }
+    bool carry(const std::shared_ptr<uring::bell>& to) noexcept override {
+        return inner_->carry(to);
+    }
     bool foreign_thread() const noexcept override { return inner_->foreign_thread(); }
     bool foreign_process() const noexcept override { return inner_->foreign_process(); }
     void add_statistics(loop_statistics& into) const noexcept override {
@@ -327,6 +343,16 @@ class injecting_engine final : public detail::engine {
         return how.failure ? -how.failure : inner_->peer_name(fd, into);
     }
     void close(int fd) noexcept override { inner_->close(fd); }
+    int watch_signals(int fd, std::uint64_t mask) noexcept override {
+        // To give signals back cannot fail.
+        if (mask == 0) return inner_->watch_signals(fd, mask);
+        const treatment how = plan_.next(door_call::watch_signals);
+        return how.failure ? -how.failure : inner_->watch_signals(fd, mask);
+    }
+    int take_signal(int fd) noexcept override { return inner_->take_signal(fd); }
+    bool signal_is_untouched(int signum) noexcept override {
+        return inner_->signal_is_untouched(signum);
+    }
 
   private:
     /// An op that the inner engine does not have yet.

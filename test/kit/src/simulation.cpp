@@ -203,6 +203,7 @@ void simulation::set_name(std::string name, std::vector<std::string> addresses) 
     world_->set_name(std::move(name), std::move(addresses));
 }
 void simulation::crash(std::string_view host) { world_->crash(std::string(host)); }
+void simulation::raise(int signum) { world_->raise(signum); }
 void simulation::violate(std::string what) { world_->violations.push_back(std::move(what)); }
 void simulation::expect_reports(function<bool(const failure_report&)> expected) {
     world_->expected_reports = std::move(expected);

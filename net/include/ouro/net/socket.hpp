@@ -66,8 +66,19 @@ struct socket_state {
     void drop() noexcept;
 };
 
+/// "fd 7, peer 10.0.0.1:80", for reports; without the peer if it has no name.
+std::string describe_socket(int fd, const address& peer);
+
 template <class Derived, class Value>
 class [[nodiscard]] socket_awaitable : public op_awaitable<Derived, Value> {
+  public:
+    /// The `describe` of its kind.
+    static std::string describe(const wait_point& wait) {
+        const socket_state& of = *static_cast<const socket_awaitable&>(wait).use_.target;
+        return describe_socket(of.fd,
+                               to_address(io::peer_name(*of.home, of.fd)).value_or(address()));
+    }
+
   protected:
     socket_awaitable(socket_state& of, const wait_kind& kind) noexcept
         : op_awaitable<Derived, Value>(*of.home, kind), use_(of) {}
@@ -125,6 +136,7 @@ class [[nodiscard]] connect_op : public socket_awaitable<connect_op, void> {
     }
     void value() const noexcept {}
     std::string doing() const { return "connect " + peer_.to_string(); }
+    static std::string describe(const wait_point& wait);
 
   private:
     address peer_;
@@ -138,6 +150,7 @@ class [[nodiscard]] accept_op : public socket_awaitable<accept_op, socket> {
     void submit(loop& home, op& request) noexcept { io::accept(home, request, begin(request)); }
     socket value();
     std::string doing() const { return "accept"; }
+    static std::string describe(const wait_point& wait);
 
   private:
     bool claimed_ = false;

@@ -60,6 +60,7 @@ class watch {
         watch* home = nullptr;
         task_core* task = nullptr;  // null: repeated
         void task_done() noexcept override;
+        task_core* waiter() const noexcept override;
     };
     void begin(std::size_t size);
     void note_end(hook& of) noexcept;

@@ -33,13 +33,14 @@ task<awaited<As>> await_kept(Kept awaitable) {
     co_return co_await static_cast<As>(awaitable);
 }
 
-/// A delay in the units of the clock; what is too long never comes.
+/// A delay in the units of the clock; what is too long, or not a number, never comes.
 template <class Rep, class Period>
 clock::duration bounded(std::chrono::duration<Rep, Period> delay) noexcept {
     const std::chrono::duration<double> most = std::chrono::hours(24 * 365 * 100);
-    if (std::chrono::duration<double>(delay) >= most) {
+    if (!(std::chrono::duration<double>(delay) < most)) {
         return std::chrono::duration_cast<clock::duration>(most);
     }
+    if (delay <= delay.zero()) return {};
     return std::chrono::ceil<clock::duration>(delay);
 }
 

@@ -330,6 +330,8 @@ class future {
         return wait();
     }
     auto operator co_await() && noexcept { return std::move(*this).wait(); }
+    /// Gives up its reference to the caller, which must drop it.
+    detail::future_state<T>& release() noexcept { return *std::exchange(state_, nullptr); }
 
   private:
     detail::future_state<T>* state_ = nullptr;

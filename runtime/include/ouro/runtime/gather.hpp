@@ -66,7 +66,7 @@ task<std::tuple<or_nothing<Ts>...>> gather_tuple(std::source_location where, tas
     gathering group(where);
     std::tuple<task_handle<Ts>...> children{
         group.spawn(spawn_options{.created = where}, std::move(all))...};
-    co_await group.leave({}, nullptr);
+    co_await group.leave();
     co_return std::apply([](auto&... child) { return std::tuple(take_value(child.state())...); },
                          children);
 }
@@ -113,7 +113,7 @@ gather(std::vector<A> all, std::source_location where = std::source_location::cu
     std::vector<task_handle<T>> children;
     children.reserve(all.size());
     for (auto& each : all) children.push_back(group.spawn(detail::as_child(each), where));
-    co_await group.leave({}, nullptr);
+    co_await group.leave();
     if constexpr (!std::is_void_v<T>) {
         std::vector<T> values;
         values.reserve(children.size());

@@ -81,6 +81,13 @@ struct resolve_op : op {
 /// Resolves `request.host` and `request.service`. A cancel frees the waiter at once. getaddrinfo(3)
 void resolve(loop& home, resolve_op& request) noexcept;
 
+struct job_op;
+/// Runs `request.work` on a thread of its pool, and completes with 0 when it has returned. A cancel
+/// takes back a job that no thread has begun, and waits for one that has. EAGAIN: there is no
+/// thread to be had; ESHUTDOWN: the pool takes no more jobs. An engine that plays threads completes
+/// it unworked when its turn has come; whoever waits runs it then.
+void offload(loop& home, job_op& request) noexcept;
+
 /// Makes a socket: close-on-exec, counted. socket(2)
 [[nodiscard]] result<int> socket(loop& home, int family, int type, int protocol);
 /// Makes a connected pair: close-on-exec, counted. socketpair(2)
@@ -106,6 +113,15 @@ void resolve(loop& home, resolve_op& request) noexcept;
 [[nodiscard]] result<resolved> local_name(loop& home, int fd);
 /// The peer's address. getpeername(2)
 [[nodiscard]] result<resolved> peer_name(loop& home, int fd);
+/// Catches exactly the signals of `mask` (bit n - 1 for signal n): they do not act on the process
+/// any more, but make the descriptor that is returned readable. `fd`: what an earlier call
+/// returned, or -1. An empty mask gives all signals back and leaves `fd` to be closed. One loop of
+/// a process at a time can have signals; others get EBUSY. signalfd(2), sigaction(2)
+[[nodiscard]] result<int> watch_signals(loop& home, int fd, std::uint64_t mask);
+/// Takes the next signal that came, or 0 when there is none. read(2)
+int take_signal(loop& home, int fd) noexcept;
+/// True for a signal with its default action, on the main thread of the process.
+bool signal_is_untouched(loop& home, int signum) noexcept;
 /// Counts a descriptor made elsewhere (accepted, inherited) as the loop's.
 void adopt(loop& home, int fd) noexcept;
 /// Takes a descriptor out of the count without closing it.

@@ -32,6 +32,8 @@ class remote_link {
     void require_here(const char* what) const;
     /// Gives what was set to the future. The loop's thread.
     virtual void arrive() noexcept = 0;
+    /// Destroys what was set.
+    virtual void drop() noexcept = 0;
 
     std::atomic<bool> abandoned{false};  // nobody would hear of it any more
 
@@ -69,8 +71,7 @@ class typed_link final : public remote_link {
   public:
     explicit typed_link(loop& home) noexcept : remote_link(home) {}
     ~typed_link() override { drop(); }
-    /// Destroys what was set.
-    void drop() noexcept {
+    void drop() noexcept override {
         if constexpr (!std::is_void_v<T>) {
             if (state == outcome::value) value.~T();
         }

@@ -1,4 +1,4 @@
-// Tasks beside you: spawn, handles, run, sleep, yield.
+// Tasks beside you: spawn, handles, sleep, yield.
 #pragma once
 
 #include <chrono>
@@ -18,10 +18,14 @@ namespace ouro {
 
 namespace detail {
 
+class task_core;
+
 /// Told once when a task is done. Unlinks itself when it dies.
 class done_hook : public list_link {
   public:
     virtual void task_done() noexcept = 0;
+    /// The task that waits for it here, for reports; null when no task does.
+    virtual task_core* waiter() const noexcept { return nullptr; }
 
   protected:
     ~done_hook() = default;
@@ -85,6 +89,8 @@ class task_core : public task_runner, public list_link {
     /// Takes down the frames of a task that will never be resumed again.
     void destroy_frames() noexcept;
     static task_core* current() noexcept;
+    /// The task that waits there; null when it is a coroutine of another type.
+    static task_core* of(const wait_point& wait) noexcept;
     /// The task behind a ready node, or null when the node is something else.
     static task_core* from(ready_node& node) noexcept {
         return node.run == &run_ready ? static_cast<resume_node&>(node).owner : nullptr;
@@ -107,10 +113,11 @@ class task_core : public task_runner, public list_link {
     friend class wait_point;
     friend class ouro::loop;
     friend struct loop_state;
+    friend class inspection;
     void step() noexcept;
-    void take_down() noexcept;
+    [[gnu::noinline]] void take_down() noexcept;  // a failure must not burden the way of a value
     void report_unseen() noexcept;
-    void finish() noexcept;
+    [[gnu::noinline]] void finish() noexcept;
     void collect_outcome(promise_base& root) noexcept;
     static void run_ready(ready_node& node) noexcept;
     void schedule(wait_point* waking) noexcept;
@@ -202,8 +209,10 @@ class join_wait : public wait_point, public done_hook {
     void start() noexcept;
     void task_done() noexcept override;
     void give_back() noexcept;
+    task_core* waiter() const noexcept override;
 
     static void cancel_target(wait_point& wait, cancel_cause cause) noexcept;
+    static std::string describe(const wait_point& wait);
     static void leave(wait_point& wait, cancel_cause cause) noexcept;
 
   protected:
@@ -394,11 +403,15 @@ namespace detail {
 /// Gives a new task its name and values, makes it a child of `into`, and sees to its first step.
 void start(task_core& made, spawn_options& options, nursery* into);
 
+template <class T>
+task_handle<T> make_task(loop& home, task<T> body, const std::source_location& created) {
+    require_open_loop(home, "spawn");
+    return task_handle<T>(new task_state<T>(home, std::move(body), created));
+}
 /// Makes the task, tells `into` of it, and sees to its first step.
 template <class T>
 task_handle<T> launch(loop& home, task<T> body, spawn_options options, nursery* into = nullptr) {
-    require_open_loop(home, "spawn");
-    task_handle<T> made(new task_state<T>(home, std::move(body), options.created));
+    auto made = make_task(home, std::move(body), options.created);
     start(made.state(), options, into);
     return made;
 }
@@ -414,7 +427,9 @@ task_handle<T> launch(loop& home, task<T> body, spawn_options options, nursery* 
 template <class T>
 task_handle<T> spawn(loop& home, task<T> body,
                      std::source_location created = std::source_location::current()) {
-    return detail::launch(home, std::move(body), {.created = created});
+    auto made = detail::make_task(home, std::move(body), created);
+    made.state().start_later();
+    return made;
 }
 /// Starts `body` beside the caller, on the running loop.
 template <class T>
@@ -518,39 +533,6 @@ result<T> loop::run_until_complete(const task_handle<T>& main) {
         return state.value();  // others may ask for it as well
     } else {
         return std::move(state.value());
-    }
-}
-
-namespace detail {
-/// A loop, or null after saying on stderr why there is none.
-std::unique_ptr<loop> make_main_loop();
-/// Prints why the program ends early.
-void report_main_failure(const error& why) noexcept;
-}  // namespace detail
-
-/// Runs `body(arguments...)` as the main task of a new loop, then cancels what is left, waits for
-/// it and closes the loop.
-///
-/// Result  an exit code: what a `task<int>` returned, 0 for other tasks; 1 when it failed or no
-///         loop could be made, after a line on stderr that says why. An exception of `body` leaves
-///         `run` once the loop is closed.
-template <class F, class... Args>
-int run(F&& body, Args&&... arguments) {
-    using value = detail::spawned_value<std::decay_t<F>, std::decay_t<Args>...>;
-    const auto home = detail::make_main_loop();
-    if (!home) return 1;
-    auto outcome =
-        home->run_until_complete(detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
-            std::forward<F>(body), std::forward<Args>(arguments)...));
-    home->close();
-    if (!outcome) {
-        detail::report_main_failure(outcome.error());
-        return 1;
-    }
-    if constexpr (std::is_same_v<value, int>) {
-        return *outcome;
-    } else {
-        return 0;
     }
 }
 

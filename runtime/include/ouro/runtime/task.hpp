@@ -28,7 +28,8 @@ enum class outcome : unsigned char { pending, value, failed, threw };
 /// The part of a spawned task that frames touch: which of them runs next, or whose await has
 /// failed.
 struct task_runner {
-    std::coroutine_handle<> next_frame;  // what the loop resumes next
+    promise_base* next_frame = nullptr;  // what the loop resumes next
+    promise_base* running = nullptr;     // what it resumed last; alive while the task is stepped
     promise_base* failing = nullptr;
     error failure;               // why, while `failing` is set
     error* unwinding = nullptr;  // the failure that frames or their locals are being destroyed for
@@ -113,7 +114,7 @@ inline void promise_base::finished(promise_base& frame) noexcept {
         *frame.catcher = std::move(frame.failure);
     }
     if (frame.parent) {
-        frame.owner->next_frame = frame.parent->self;
+        frame.owner->next_frame = frame.parent;
     } else {
         frame.owner->finished = true;
     }
@@ -237,7 +238,7 @@ class [[nodiscard]] task<T>::awaiter {
         promise_->owner = parent.owner;
         promise_->slot = &frame_;
         if constexpr (Catch) promise_->catcher = &caught_;
-        parent.owner->next_frame = frame_;
+        parent.owner->next_frame = promise_;
     }
     std::conditional_t<Catch, result<T>, T> await_resume() {
         if constexpr (Catch) {

@@ -58,6 +58,8 @@ class wait_point {
     /// Makes a failure a value of the await instead of the end of the task.
     void catch_failure() noexcept { catches_ = true; }
     bool failed() const noexcept { return static_cast<bool>(failure_); }
+    /// Lets the wait fail with `why` once it is woken, or, woken before, once its task runs.
+    void will_fail(error why) noexcept { failure_ = std::move(why); }
     error take_failure() noexcept { return std::move(failure_); }
     /// The await in a foreign coroutine: throws what failed.
     void rethrow_if_failed() {
@@ -91,6 +93,7 @@ class wait_point {
   private:
     friend class task_core;
     void deliver_due_cancel() noexcept;
+    void wake_foreign() noexcept;
 
     const wait_kind* kind_;
     promise_base* frame_ = nullptr;    // the waiting frame of a task,
@@ -100,25 +103,25 @@ class wait_point {
 };
 
 /// Gives an innermost awaitable its `await_*` trio. `Derived` has `void start(loop&)`, called once
-/// suspended, and `Value value()`, called on success.
-template <class Derived, class Value>
-class [[nodiscard]] awaitable : public wait_point {
+/// suspended, and `Value value()`, called on success. `Base` is a `wait_point` with more to it.
+template <class Derived, class Value, std::derived_from<wait_point> Base = wait_point>
+class [[nodiscard]] awaitable : public Base {
   public:
     using value_type = Value;
-    using wait_point::wait_point;
+    using Base::Base;
 
     bool await_ready() const noexcept { return false; }
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> waiting,
                        std::source_location where = std::source_location::current()) noexcept {
-        if (suspend(waiting, where)) static_cast<Derived&>(*this).start();
+        if (this->suspend(waiting, where)) static_cast<Derived&>(*this).start();
     }
     Value await_resume() {
-        rethrow_if_failed();  // only foreign coroutines come here with a failure
+        this->rethrow_if_failed();  // only foreign coroutines come here with a failure
         return static_cast<Derived&>(*this).value();
     }
     result<Value> take_result() {
-        if (failed()) return result<Value>(take_failure());
+        if (this->failed()) return result<Value>(this->take_failure());
         if constexpr (std::is_void_v<Value>) {
             static_cast<Derived&>(*this).value();
             return {};
@@ -139,7 +142,9 @@ template <leaf_awaitable Leaf>
 class [[nodiscard]] caught_leaf {
   public:
     explicit caught_leaf(Leaf& leaf) noexcept : leaf_(leaf) { leaf.catch_failure(); }
-    bool await_ready() const noexcept { return leaf_.await_ready(); }
+    bool await_ready() const noexcept(noexcept(std::declval<Leaf&>().await_ready())) {
+        return leaf_.await_ready();
+    }
     template <class Promise>
     auto await_suspend(std::coroutine_handle<Promise> waiting,
                        std::source_location where = std::source_location::current()) noexcept {

@@ -31,6 +31,8 @@ class waiter_list {
     waiter wait() noexcept { return waiter(*this); }
     waiter wait(const wait_kind& kind) noexcept { return waiter(*this, kind); }
     bool empty() const noexcept { return waiting_.empty(); }
+    /// The one that has waited for longest, or null.
+    const waiter* front() noexcept { return waiting_.front(); }
     void wake_all() noexcept {
         while (waiter* first = waiting_.pop_front()) first->wake();
     }

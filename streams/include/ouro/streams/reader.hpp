@@ -40,6 +40,7 @@ class [[nodiscard]] read_wait_base : public wait_point {
     bool await_ready() noexcept;
     /// The `cancel` of its kind.
     static void cancelled(wait_point& wait, cancel_cause cause) noexcept;
+    static std::string describe(const wait_point& wait);
 
   protected:
     void start() noexcept;

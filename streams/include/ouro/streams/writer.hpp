@@ -26,6 +26,7 @@ class [[nodiscard]] drain_wait : public awaitable<drain_wait, void>, public list
     void value() const noexcept {}
     /// The `cancel` of its kind.
     static void leave(wait_point& wait, cancel_cause cause) noexcept;
+    static std::string describe(const wait_point& wait);
 
   private:
     stream_core* core_;
@@ -39,6 +40,7 @@ class [[nodiscard]] closed_wait : public awaitable<closed_wait, void>, public li
     void value() const noexcept {}
     /// The `cancel` of its kind.
     static void leave(wait_point& wait, cancel_cause cause) noexcept;
+    static std::string describe(const wait_point& wait);
 
   private:
     stream_core* core_;

@@ -29,7 +29,7 @@ bool endpoint::readable() const noexcept {
 std::uint32_t endpoint::ready_events() const noexcept {
     std::uint32_t events = 0;
     if (readable()) events |= POLLIN | POLLRDNORM;
-    if (at == state::listening) return events;
+    if (at == state::listening || family == AF_UNSPEC) return events;  // that of signals
     if (error) events |= POLLERR;
     if (!stream()) return events | POLLOUT | POLLWRNORM;
     if (ended_by_peer || shut_read || at == state::ended) events |= POLLRDHUP;

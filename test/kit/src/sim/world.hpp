@@ -75,6 +75,14 @@ class world {
     /// A descriptor, or -EAGAIN.
     int accept(const endpoint_ptr& what);
 
+    // ---- signals
+    /// As io::watch_signals; a descriptor or a negative errno.
+    int watch_signals(int fd, std::uint64_t mask);
+    /// A signal that came, or -EAGAIN.
+    int take_signal(int fd);
+    bool signals_watched() const noexcept { return watched_signals_ != 0; }
+    void raise(int signum);
+
     // ---- names
     void set_name(std::string name, std::vector<std::string> addresses) {
         names_[std::move(name)] = std::move(addresses);
@@ -148,6 +156,9 @@ class world {
     void report_read(const endpoint_ptr& reader, std::size_t count);
     void send_report(const endpoint_ptr& reader);
 
+    // signals
+    void act_by_default(int signum);
+
     // datagrams
     std::int64_t send_datagram(const endpoint_ptr& what, std::span<const std::byte> from);
     void datagram_arrives(const endpoint_ptr& from, datagram what, const address& to);
@@ -169,6 +180,8 @@ class world {
     std::map<std::string, std::vector<std::string>> names_;
     std::set<std::string> paths_;  // of unix sockets, also after these were closed
     std::uint16_t next_port_ = 32768;
+    endpoint_ptr signals_;               // what tells of them, while any is watched
+    std::uint64_t watched_signals_ = 0;  // bit n - 1 for signal n
     std::uint64_t trace_ = 0xcbf29ce484222325;
 };
 

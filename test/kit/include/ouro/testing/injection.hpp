@@ -23,7 +23,8 @@ enum class door_call : std::uint8_t {
     connect,
     read,
     poll,
-    resolve,  // async
+    resolve,
+    offload,  // async
     socket,
     socket_pair,
     bind,
@@ -34,6 +35,7 @@ enum class door_call : std::uint8_t {
     set_option,
     local_name,
     peer_name,
+    watch_signals,
 };
 /// The name of `call`.
 std::string_view to_string(door_call call) noexcept;

@@ -120,6 +120,9 @@ class simulation {
     /// Ends every connection of `host` with a reset, as when its machine restarts. Its listeners
     /// and tasks stay: they are the program's.
     void crash(std::string_view host);
+    /// Sends the program a signal. One that nobody handles is a violation, unless its default is to
+    /// be ignored: it would have ended the program.
+    void raise(int signum);
     /// Reports to the exception handler of which `expected` is true are no violations. Warnings
     /// never are.
     void expect_reports(function<bool(const failure_report&)> expected);

@@ -1,0 +1,237 @@
+// The watchdog: what holds a loop up is named while it lasts, and what does not is left alone.
+#include <ouro/runtime/watchdog.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <dlfcn.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <ouro/runtime/spawn.hpp>
+
+#include "async_test.hpp"
+#include "child_process.hpp"
+
+namespace ouro::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Reports, as the thread of the watchdog brings them.
+class kept_reports {
+  public:
+    void add(const stall_report& report) {
+        const std::lock_guard lock(guard_);
+        all_.push_back(report);
+        ++count_;
+    }
+    int count() const { return count_; }
+    stall_report at(std::size_t index) {
+        const std::lock_guard lock(guard_);
+        return all_.at(index);
+    }
+    /// Waits in the calling thread, without giving it up to the loop: this is what the tests
+    /// report. Ends when `number` reports are there, or after long.
+    void spin_until(int number) const {
+        const auto limit = clock::now() + 20s;
+        while (count_ < number && clock::now() < limit) {
+        }
+    }
+
+  private:
+    std::mutex guard_;
+    std::vector<stall_report> all_;
+    std::atomic<int> count_{0};
+};
+
+struct watched_loop {
+    watched_loop() {
+        options.handler = [this](const stall_report& report) { seen.add(report); };
+    }
+    watchdog_options patient(clock::duration threshold) {
+        options.threshold = threshold;
+        return std::move(options);
+    }
+    /// Runs until both reports on a stall are there.
+    void run_until_told() {
+        home.call_soon([this] { wait_and_stop(); });
+        home.run_forever();
+    }
+    void wait_and_stop() {
+        if (seen.count() >= 2) return home.stop();
+        home.call_later(1ms, [this] { wait_and_stop(); });
+    }
+
+    kept_reports seen;
+    watchdog_options options;
+    loop home{options_for(engine::uring)};
+};
+
+constexpr auto soon = 20ms;
+
+[[gnu::noinline]] void hold_up(const kept_reports& seen) {
+    seen.spin_until(1);
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // a frame of its own
+}
+
+task<> innermost(const kept_reports& seen) {
+    co_await yield();
+    hold_up(seen);
+}
+constexpr unsigned yield_line = __LINE__ - 3;
+
+task<> outer(const kept_reports& seen) { co_await innermost(seen); }
+constexpr unsigned outer_line = __LINE__ - 1;
+
+/// The offset of `function` in this program, as a backtrace has it.
+std::uintptr_t offset_of(void (*function)(const kept_reports&)) {
+    Dl_info found{};
+    ::dladdr(reinterpret_cast<void*>(function), &found);
+    return reinterpret_cast<std::uintptr_t>(function) -
+           reinterpret_cast<std::uintptr_t>(found.dli_fbase);
+}
+
+/// Whether a line of the backtrace is inside a small function.
+bool passes(const std::vector<std::string>& backtrace, std::uintptr_t offset) {
+    for (const std::string& line : backtrace) {
+        const auto at = line.rfind("+0x");
+        if (at == line.npos) continue;
+        const std::uintptr_t found = std::strtoul(line.c_str() + at + 1, nullptr, 16);
+        if (found >= offset && found < offset + 256) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_SUITE(watching, watched_loop)
+
+BOOST_AUTO_TEST_CASE(a_task_that_holds_the_loop_up_is_named_while_it_does_and_when_it_ended) {
+    const watchdog dog(home, patient(soon));
+    auto greedy = spawn(home, outer(seen));
+    const unsigned line = __LINE__ - 1;
+    greedy.set_name("greedy");
+    run_until_told();
+    BOOST_TEST_REQUIRE(seen.count() == 2);
+    const stall_report first = seen.at(0);
+    BOOST_TEST(!first.over);
+    BOOST_TEST(first.subject.starts_with("task "));
+    BOOST_TEST(first.subject.ends_with(" \"greedy\""));
+    BOOST_TEST(first.created.line() == line);
+    BOOST_TEST_REQUIRE(first.frames.size() == 2U);
+    BOOST_TEST(first.frames[0].line() == outer_line);
+    BOOST_TEST(first.frames[1].line() == yield_line);
+    BOOST_TEST(passes(first.backtrace, offset_of(&hold_up)));
+    BOOST_TEST(contains(first.describe(), "\"greedy\" has held up the loop for "));
+    BOOST_TEST(contains(first.describe(), "past watchdog_test.cpp:" + std::to_string(yield_line)));
+    const stall_report second = seen.at(1);
+    BOOST_TEST(second.over);
+    BOOST_TEST(second.subject == first.subject);
+    BOOST_TEST((second.lasted >= first.lasted));
+    BOOST_TEST(contains(second.describe(), "\"greedy\" held up the loop for "));
+}
+
+BOOST_AUTO_TEST_CASE(a_callback_that_holds_the_loop_up_is_named_by_its_place) {
+    const watchdog dog(home, patient(soon));
+    home.call_soon([this] { hold_up(seen); });
+    const unsigned line = __LINE__ - 1;
+    run_until_told();
+    BOOST_TEST(seen.at(0).subject == "a queued callback");
+    BOOST_TEST(seen.at(0).created.line() == line);
+    BOOST_TEST(seen.at(0).frames.empty());
+    BOOST_TEST(passes(seen.at(0).backtrace, offset_of(&hold_up)));
+    BOOST_TEST(seen.at(1).over);
+}
+
+BOOST_AUTO_TEST_CASE(a_timer_that_holds_the_loop_up_is_named_by_its_place) {
+    const watchdog dog(home, patient(soon));
+    home.call_later(1ms, [this] { hold_up(seen); });
+    const unsigned line = __LINE__ - 1;
+    run_until_told();
+    BOOST_TEST(seen.at(0).subject == "a timer");
+    BOOST_TEST(seen.at(0).created.line() == line);
+}
+
+BOOST_AUTO_TEST_CASE(a_callback_that_blocks_in_a_system_call_is_named_too) {
+    const watchdog dog(home, patient(soon));
+    int ends[2];
+    BOOST_TEST_REQUIRE(::pipe(ends) == 0);
+    std::thread helper([&] {
+        seen.spin_until(1);
+        BOOST_TEST(::write(ends[1], "x", 1) == 1);
+    });
+    char byte = 0;
+    home.call_soon([&] { BOOST_TEST(::read(ends[0], &byte, 1) == 1); });
+    run_until_told();
+    helper.join();
+    BOOST_TEST(seen.at(0).subject == "a queued callback");
+    BOOST_TEST(!seen.at(0).backtrace.empty());
+    for (const int each : ends) ::close(each);
+}
+
+BOOST_AUTO_TEST_CASE(a_loop_that_sleeps_in_the_kernel_is_not_held_up) {
+    const watchdog dog(home, patient(300ms));
+    home.call_later(900ms, [this] { home.stop(); });
+    home.run_forever();
+    BOOST_TEST(seen.count() == 0);
+}
+
+BOOST_AUTO_TEST_CASE(a_watchdog_may_come_and_go_inside_of_a_step) {
+    std::optional<watchdog> dog;
+    home.call_soon([&] { dog.emplace(home, patient(soon)); });
+    home.call_soon([this] { hold_up(seen); });
+    run_until_told();
+    BOOST_TEST(seen.at(1).over);
+    home.call_soon([&] {
+        dog.reset();
+        home.stop();
+    });
+    home.run_forever();
+    BOOST_TEST(seen.count() == 2);
+}
+
+BOOST_AUTO_TEST_CASE(a_loop_has_one_watchdog) {
+    std::optional<watchdog> dog(std::in_place, home);
+    BOOST_CHECK_EXCEPTION(watchdog{home}, std::system_error, [](const auto& thrown) {
+        return thrown.code() == make_error_code(errc::invalid_state);
+    });
+    dog.emplace(home);
+}
+
+BOOST_AUTO_TEST_CASE(a_program_that_takes_the_signal_itself_gets_reports_without_a_stack) {
+    ::signal(SIGURG, [](int) {});
+    {
+        const watchdog dog(home, patient(soon));
+        spawn(home, outer(seen)).set_name("greedy");
+        run_until_told();
+    }
+    ::signal(SIGURG, SIG_DFL);
+    BOOST_TEST(seen.at(0).subject.starts_with("task "));
+    BOOST_TEST(seen.at(0).backtrace.empty());
+}
+
+BOOST_AUTO_TEST_CASE(without_a_handler_the_reports_go_to_stderr) {
+    captured_stderr captured;
+    {
+        watchdog dog(home, {.threshold = soon});
+        home.call_soon([&] {
+            const auto limit = clock::now() + 20s;
+            while (captured.text().empty() && clock::now() < limit) {
+            }
+            home.stop();
+        });
+        home.run_forever();
+    }
+    BOOST_TEST(contains(captured.text(), "ouro: warning: a queued callback has held up the loop"));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace ouro::test
