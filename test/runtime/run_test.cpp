@@ -322,6 +322,39 @@ BOOST_AUTO_TEST_CASE(sigquit_prints_all_tasks_on_demand_and_the_program_goes_on)
     BOOST_TEST(without.signal == SIGQUIT);
 }
 
+// rule 705
+BOOST_AUTO_TEST_CASE(what_one_main_task_sets_the_next_one_sees) {
+    static task_local<int> counted{1};
+    runner several;
+    const auto count = []() -> task<int> {
+        counted.set(counted.get() + 1);
+        co_return counted.get();
+    };
+    BOOST_TEST(several.run(count).value() == 2);
+    BOOST_TEST(several.run(count).value() == 3);
+    BOOST_TEST(counted.get() == 1);  // outside of them nothing has changed
+}
+
+// rule 699
+BOOST_AUTO_TEST_CASE(jobs_of_the_default_executor_end_before_the_loop_does) {
+    bool ended = false;
+    runner one;
+    const auto leave_it = [&ended]() -> task<> {
+        auto starts = std::make_shared<std::atomic<bool>>(false);
+        spawn([starts, &ended]() -> task<> {
+            co_await to_thread([starts, &ended] {
+                starts->store(true);
+                std::this_thread::sleep_for(std::chrono::milliseconds(20));
+                ended = true;
+            });
+        });
+        while (!starts->load()) co_await yield();
+    };
+    BOOST_TEST(one.run(leave_it).has_value());
+    BOOST_TEST(one.close().has_value());
+    BOOST_TEST(ended);
+}
+
 // rules 705, 706
 BOOST_AUTO_TEST_CASE(a_runner_makes_its_loop_late_and_runs_several_mains_on_it) {
     int made = 0;
