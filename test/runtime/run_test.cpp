@@ -4,6 +4,8 @@
 #include <boost/test/unit_test.hpp>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
@@ -14,6 +16,7 @@
 #include <vector>
 
 #include <ouro/runtime/signals.hpp>
+#include <ouro/runtime/thread_pool.hpp>
 
 #include "async_test.hpp"
 #include "child_process.hpp"

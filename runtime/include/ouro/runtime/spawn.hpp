@@ -122,6 +122,8 @@ class task_core : public task_runner, public list_link {
     [[gnu::noinline]] void finish() noexcept;
     void collect_outcome(promise_base& root) noexcept;
     static void run_ready(ready_node& node) noexcept;
+    [[gnu::noinline]] void first_step() noexcept;
+    [[gnu::noinline]] void step_otherwise(wait_point& waking) noexcept;
     void schedule(wait_point* waking) noexcept;
     error cancellation() noexcept;
     void explain(error& why) const noexcept;
