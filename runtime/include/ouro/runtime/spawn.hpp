@@ -70,6 +70,11 @@ class task_core : public task_runner, public list_link {
     /// Why it failed; someone has now seen it.
     const error& failure_seen() noexcept;
     std::exception_ptr thrown_seen() noexcept;
+    /// Gives it up to another thread: nothing of it is touched here any more.
+    std::exception_ptr take_thrown() noexcept {
+        seen_ = true;
+        return std::move(thrown_);
+    }
 
     /// The task this one waits for, or null when it waits for something else.
     task_core* joined() const noexcept;
