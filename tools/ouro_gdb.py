@@ -10,6 +10,7 @@ ouro's own sources.
 """
 
 import re
+import time
 
 import gdb
 
@@ -51,6 +52,32 @@ def text_of(string):
     return string['_M_dataplus']['_M_p'].string('utf-8', 'replace', length=length)
 
 
+FOREVER = 2**63 - 1
+
+
+def ticks(time):
+    """A `time_point` in nanoseconds."""
+    return int(time['__d']['__r'])
+
+
+def length(nanoseconds):
+    """As in the dumps of ouro itself: "350 ms", "3.2 s", "4 min 5 s"."""
+    ms = max(0, nanoseconds) // 1_000_000
+    if ms < 1000:
+        return f'{ms} ms'
+    if ms < 60_000:
+        return f'{ms // 1000}.{ms // 100 % 10} s'
+    s = ms // 1000
+    return f'{s // 60} min {s % 60} s' if s < 3600 else f'{s // 3600} h {s // 60 % 60} min'
+
+
+def now_of(state):
+    """The loop's clock, or 0 where it cannot be read: in core files and in simulations."""
+    connection = getattr(gdb.selected_inferior(), 'connection', None)
+    live = connection and connection.type == 'native'
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) if live and not int(state['rig']) else 0
+
+
 def short_function_name(function):
     """As `ouro::short_function_name`."""
     text = function.split(' [')[0]
@@ -87,7 +114,8 @@ class Frame:
     def __init__(self, promise):
         self.address = int(promise['self']['_M_fr_ptr'])
         self.place = Place(promise['where'])
-        self.own = 'ouro::detail::call_with_copies' in getattr(self.place, 'function', '')
+        name = short_function_name(getattr(self.place, 'function', ''))
+        self.own = name.startswith(('ouro::detail::', 'ouro::task_group::leave'))
 
     def __str__(self):
         return f'{short_function_name(self.place.function)} at {self.place}'
@@ -121,6 +149,7 @@ WAITS = {
     'accept_kind': ('accept_op', describe_socket),
     'connect_kind': ('connect_op', describe_socket),
     'join_kind': ('join_wait', describe_join),
+    'shield_kind': ('join_wait', describe_join),
     'read_kind': ('read_wait_base', describe_stream),
     'drain_kind': ('drain_wait', describe_stream),
     'closed_kind': ('closed_wait', describe_stream),
@@ -141,7 +170,8 @@ class Wait:
         return self.point.cast(pointer_to(WAITS[self.kind][0]))
 
     def joins(self):
-        return Task(self.cast()['target_']) if self.kind == 'join_kind' else None
+        joins = self.kind in ('join_kind', 'shield_kind')
+        return Task(self.cast()['target_']) if joins else None
 
     def __str__(self):
         try:
@@ -186,7 +216,36 @@ class Task:
 
     def cancelling(self):
         count = int(self.core['cancel_requests_'])
-        return f', cancelling {count} ({self.core["cause_"]})' if count else ''
+        cause = str(self.core['cause_']).split('::')[-1]
+        reason = text_of(self.core['reason_'])
+        return f', cancelling {count} ({cause}{": " + reason if reason else ""})' if count else ''
+
+    def since(self, now):
+        """How long it waits; empty where nobody knows what time it is."""
+        return f' for {length(now - ticks(self.core["since_"]))}' if self.wait and now else ''
+
+    def scopes(self, now):
+        """The timeouts and groups it is inside of, outermost first."""
+        found = []
+        for each in chain(self.core['scopes'], lambda scope: scope['outer_']):
+            text = f'{each["kind_"].string()} at {Place(each["where_"])}'
+            owner = Task(each['owner_'])
+            if owner.id != self.id:
+                text += f' of {owner.title}'
+            deadline = ticks(each['deadline_'])
+            if now and deadline != FOREVER:
+                text += f', {length(deadline - now)} left'
+            found.insert(0, text)
+        return found
+
+    def waits_for(self):
+        """The task it has joined, or None."""
+        return self.wait.joins() if self.wait else None
+
+    def parent(self):
+        """The task whose group it is in, or None."""
+        group = self.core['group_']
+        return Task(group['owner_']) if int(group) else None
 
 
 class Loop:
@@ -245,26 +304,29 @@ class OuroTasks(gdb.Command):
     def invoke(self, argument, from_tty):
         for loop in loops():
             gdb.write(loop.title() + '\n')
-            waiters = {}
+            awaits, awaited = {}, {}
             for task in loop.tasks:
-                joined = task.wait.joins() if task.wait else None
-                if joined:
-                    waiters.setdefault(joined.id, []).append(task)
+                for waiter, target in ((task, task.waits_for()), (task.parent(), task)):
+                    if waiter and target:
+                        awaits.setdefault(waiter.id, []).append(target)
+                        awaited.setdefault(target.id, []).append(waiter)
+            now = now_of(loop.state)
             for task in loop.tasks:
-                self.show(task, waiters.get(task.id, []))
+                self.show(task, awaits.get(task.id, []), awaited.get(task.id, []), now)
 
     @staticmethod
-    def show(task, waiters):
-        gdb.write(f'{task.title}: {task.stage()}{task.cancelling()}\n')
+    def show(task, awaits, awaited, now):
+        gdb.write(f'{task.title}: {task.stage()}{task.since(now)}{task.cancelling()}\n')
         created = Place(task.core['created_'])
         if created.line:
             gdb.write(f'    created at {created}\n')
+        for scope in task.scopes(now):
+            gdb.write(f'    in {scope}\n')
         for frame in reversed(task.frames()):
             gdb.write(f'    {frame}\n')
-        joined = task.wait.joins() if task.wait else None
-        if joined:
-            gdb.write(f'    awaits {joined.title}\n')
-        for waiter in waiters:
+        for target in awaits:
+            gdb.write(f'    awaits {target.title}\n')
+        for waiter in awaited:
             gdb.write(f'    awaited by {waiter.title}\n')
 
 

@@ -100,7 +100,7 @@ error inspection::farewell(const task_core& of) noexcept {
                                      if (!wait) return std::string();
                                      const wait_kind& kind = wait->kind();
                                      std::string text = kind.name;
-                                     if (kind.describe) text += " " + kind.describe(*wait);
+                                     if (kind.describe) text += " (" + kind.describe(*wait) + ")";
                                      return text;
                                  }));
     for (const promise_base* each = innermost(of); each; each = each->parent) {

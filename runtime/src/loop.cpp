@@ -211,7 +211,7 @@ void loop_state::timed(Item&& item, const char* what, std::source_location creat
             .created = created});
 }
 
-void loop_state::run_timed(ready_node& node) noexcept {
+void loop_state::run_observed(ready_node& node) noexcept {
     scheduled_call* const call = as_scheduled_call(node);
     const std::source_location created = call ? call->created : std::source_location{};
     observe([&] { node.run(node); }, "a queued callback", created);
@@ -219,7 +219,7 @@ void loop_state::run_timed(ready_node& node) noexcept {
 
 void loop_state::run_queued(ready_queue& queued) noexcept {
     if (observed) [[unlikely]] {
-        while (ready_node* node = queued.pop()) run_timed(*node);
+        while (ready_node* node = queued.pop()) run_observed(*node);
     } else {
         while (ready_node* node = queued.pop()) node->run(*node);
     }
@@ -394,6 +394,7 @@ loop::~loop() {
     // exit() is called from inside a run, the process goes down with everything as it is.
     const bool exiting = is_running() && state_->thread == std::this_thread::get_id();
     if (state_->kernel->foreign_process() || exiting) {
+        while (auto* each = state_->futures.pop_front()) each->forget_loop();
         (void)state_.release();
         return;
     }
@@ -409,8 +410,7 @@ loop& loop::current() noexcept {
 loop* loop::try_current() noexcept { return running_loop; }
 
 handle loop::call_soon(callback what, std::source_location created) {
-    state_->require_open("call_soon");
-    state_->require_own_thread("call_soon");
+    state_->require_usable("call_soon");
     if (!what) refuse(errc::value_error, "call_soon of an empty callback");
     auto* call = new detail::scheduled_call(*state_, std::move(what), created);
     state_->ready.push(*call);
@@ -418,8 +418,7 @@ handle loop::call_soon(callback what, std::source_location created) {
 }
 
 timer_handle loop::call_at(clock::time_point when, callback what, std::source_location created) {
-    state_->require_open("call_at");
-    state_->require_own_thread("call_at");
+    state_->require_usable("call_at");
     if (!what) refuse(errc::value_error, "call_at of an empty callback");
     auto* call = new detail::scheduled_call(*state_, std::move(what), created);
     call->from = detail::scheduled_call::origin::timer;

@@ -52,23 +52,32 @@ class GdbTest(unittest.TestCase):
         self.assertEqual(program.stdout.readline(), 'ready\n')
         return program
 
-    def check_tasks(self, text):
-        self.assertRegex(text, r'(?m)^loop 0x\w+ in thread 1, turn \d+: 6 tasks$')
+    def check_tasks(self, text, age):
+        self.assertRegex(text, r'(?m)^loop 0x\w+ in thread 1, turn \d+: 8 tasks$')
         tasks = blocks(text)
-        self.assertEqual(len(tasks), 6, text)
-        self.assertRegex(tasks['server'][0], r'^waiting in recv \(fd \d+\)$')
+        self.assertEqual(len(tasks), 8, text)
+        self.assertRegex(tasks['server'][0], rf'^waiting in recv \(fd \d+\){age}$')
         self.assertRegex(tasks['server'][1], r'^    created at stuck.cpp:\d+$')
         self.assertEqual(tasks['server'][2:4], ['    ' + line('serve'), '    ' + line('receive')])
         self.assertRegex(tasks['server'][4], r'^    awaited by task \d+ "joiner"$')
         self.assertEqual(len(tasks['server']), 5)
-        self.assertRegex(tasks['reader'][0], r'^waiting in read \(fd \d+\)$')
-        self.assertEqual(tasks['joiner'][0], 'waiting in join (server)')
+        self.assertRegex(tasks['reader'][0], rf'^waiting in read \(fd \d+\){age}$')
+        self.assertRegex(tasks['joiner'][0], rf'^waiting in join \(server\){age}$')
         self.assertRegex(tasks['joiner'][-1], r'^    awaits task \d+ "server"$')
-        self.assertEqual(tasks['late'][0],
-                         'waiting in sleep, cancelling 1 (ouro::cancel_cause::user)')
+        self.assertRegex(tasks['late'][0],
+                         rf'^waiting in sleep{age}, cancelling 1 \(user: the test says so\)$')
         # The frame that only keeps the arguments of the lambda is left out.
         self.assertRegex(tasks['late'][2], r'^    stay::lambda at stuck.cpp:\d+$')
         self.assertEqual(tasks['late'][3:], ['    ' + line('stubborn'), '    ' + line('rest')])
+
+        left = ', 1 h 59 min left' if age else ''
+        self.assertRegex(tasks['parent'][2], rf'^    in timeout at stuck.cpp:\d+{left}$')
+        self.assertRegex(tasks['parent'][3], r'^    in group at stuck.cpp:\d+$')
+        self.assertRegex(tasks['parent'][4], r'^    family at stuck.cpp:\d+$')
+        self.assertRegex(tasks['parent'][5], r'^    awaits task \d+ "child"$')
+        self.assertRegex(tasks['child'][3], r'^    in group at stuck.cpp:\d+ of task \d+ "parent"$')
+        self.assertEqual(tasks['child'][4:6], ['    ' + line('child'), '    ' + line('rest')])
+        self.assertRegex(tasks['child'][6], r'^    awaited by task \d+ "parent"$')
 
     def check_backtrace(self, text):
         self.assertRegex(text, r'(?m)^task \d+ "server": waiting in recv \(fd \d+\)$')
@@ -82,12 +91,12 @@ class GdbTest(unittest.TestCase):
             core = f'{folder}/core'
             live = gdb('-p', str(program.pid),
                        commands=['ouro tasks', 'ouro bt server', f'gcore {core}', 'detach'])
-            self.check_tasks(live)
+            self.check_tasks(live, r' for [\d.]+ m?s')
             self.check_backtrace(live)
             self.assertIsNone(program.poll(), 'the program must go on')
             program.kill()
             dead = gdb(PROGRAM, core, commands=['ouro tasks', 'ouro bt server'])
-        self.check_tasks(dead)
+        self.check_tasks(dead, '')  # nobody knows when that was
         self.check_backtrace(dead)
 
     # rule 718

@@ -6,7 +6,10 @@
 #include <memory>
 #include <sys/prctl.h>
 
+#include <ouro/runtime/run.hpp>
 #include <ouro/runtime/spawn.hpp>
+#include <ouro/runtime/task_group.hpp>
+#include <ouro/runtime/timeout.hpp>
 #include <ouro/streams/open_connection.hpp>
 
 namespace {
@@ -50,6 +53,18 @@ task<> crash() {
     co_await innermost("as asked");  // line: crash
 }
 
+task<> child() {
+    co_await rest();  // line: child
+}
+
+task<> family() {
+    ouro::timeout limit(2h);
+    co_await ouro::with_group([](ouro::task_group& group) -> task<> {
+        group.spawn({.name = "child"}, child());
+        co_return;
+    });
+}
+
 task<int> stay(bool crashing) {
     auto one = co_await ouro::socket::pair(ouro::loop::current());
     auto other = co_await ouro::socket::pair(ouro::loop::current());
@@ -63,9 +78,11 @@ task<int> stay(bool crashing) {
     joiner.set_name("joiner");
     auto late = ouro::spawn([](int) -> task<> { co_await stubborn(); }, 1);
     late.set_name("late");
+    auto parent = ouro::spawn(family());
+    parent.set_name("parent");
     co_await ouro::yield();
     co_await ouro::yield();
-    late.cancel();
+    late.cancel("the test says so");
     co_await ouro::sleep(10ms);
     if (crashing) ouro::spawn(crash()).set_name("crasher");
     std::puts("ready");

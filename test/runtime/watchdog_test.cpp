@@ -185,8 +185,10 @@ BOOST_AUTO_TEST_CASE(a_loop_that_sleeps_in_the_kernel_is_not_held_up) {
 
 BOOST_AUTO_TEST_CASE(a_watchdog_may_come_and_go_inside_of_a_step) {
     std::optional<watchdog> dog;
-    home.call_soon([&] { dog.emplace(home, patient(soon)); });
-    home.call_soon([this] { hold_up(seen); });
+    home.call_soon([&] {
+        dog.emplace(home, patient(soon));
+        home.call_soon([this] { hold_up(seen); });
+    });
     run_until_told();
     BOOST_TEST(seen.at(1).over);
     home.call_soon([&] {

@@ -59,14 +59,17 @@ class context {
     /// Runs whatever follows with `values`, until it dies.
     class use {
       public:
-        explicit use(context& values) noexcept : values_(values) {
-            std::swap(running_, values_.first_);
-        }
+        explicit use(context& values) noexcept : values_(values) { change_over(); }
         use(const use&) = delete;
         use& operator=(const use&) = delete;
-        ~use() { std::swap(running_, values_.first_); }
+        ~use() { change_over(); }
 
       private:
+        void change_over() noexcept {
+            // Mostly both are empty.
+            if (running_ != values_.first_) [[unlikely]]
+                std::swap(running_, values_.first_);
+        }
         context& values_;
     };
 
