@@ -115,11 +115,6 @@ const error& task_core::failure_seen() noexcept {
     return why_;
 }
 
-void task_core::unsee_failure() noexcept {
-    seen_ = false;
-    if (!linked()) home_->state().unseen.push_back(*this);
-}
-
 std::exception_ptr task_core::thrown_seen() noexcept {
     seen_ = true;
     return thrown_;
@@ -183,11 +178,13 @@ void task_core::step_otherwise(wait_point& waking) noexcept {
         error cancelled = cancellation();
         if (!waking.failed_ || waking.failure_ != errc::cancelled) {
             if (!waking.failed_ && waking.kind_->revoke) waking.kind_->revoke(waking);
-            if (waking.kind_ == &shield_kind) static_cast<join_wait&>(waking).give_back();
             return waking.fail(std::move(cancelled));
         }
     }
-    if (waking.failed_) explain(waking.failure_);
+    if (waking.failed_) {
+        explain(waking.failure_);
+        if (waking.kind_ == &shield_kind) static_cast<join_wait&>(waking).told();
+    }
     if (waking.failed_ && !waking.catches_) {
         failing = waking.frame_;
         failure = waking.take_failure();
@@ -475,14 +472,11 @@ void join_wait::start() noexcept {
 
 void join_wait::task_done() noexcept {
     if (target_->state() != outcome::failed) return wake();
-    first_to_see_ = target_->failed_unseen();
-    wake_failed(target_->failure_seen());
-}
-
-/// A cancellation came in the place of the outcome. What failed behind a shield was not meant by it
-/// and must not get lost (rule 187).
-void join_wait::give_back() noexcept {
-    if (first_to_see_) target_->unsee_failure();
+    // A cancellation may yet take the place of a failure behind a shield, which it was not meant
+    // for and must not hide (rule 187).
+    ended_ = true;
+    if (!frame() || &kind() != &shield_kind) told();
+    wake_failed(target_->failure_untold());
 }
 
 task_core* join_wait::waiter() const noexcept { return task_core::of(*this); }

@@ -336,6 +336,7 @@ OURO_ASYNC_TEST(the_cause_of_a_cancellation_travels_with_the_error) {
         co_await settle();
         outer.cancel(cause);
         co_await settle();
+        BOOST_TEST_REQUIRE((inner.done() && outer.done()));
         BOOST_TEST((inner.failure().cause() == cause));
         BOOST_TEST((outer.failure().cause() == cause));
         const auto joined = co_await as_result(outer.join());

@@ -114,7 +114,8 @@ class task_local {
         const auto* found = static_cast<const node*>(context::find(this));
         return found ? found->value : otherwise_;
     }
-    /// Gives whatever runs now, and what it starts from here on, a value.
+    /// Gives whatever runs now, and what it starts from here on, a value. Outside of a loop that is
+    /// the thread itself, which frees nothing when it ends: use `bind` there.
     void set(T value) {
         auto fresh = std::make_unique<node>(this, nullptr, std::move(value));
         context::remove(this);
