@@ -60,7 +60,7 @@ class Child:
         except TimeoutError:
             await self.kill()
             return f"still running {STOP_SECONDS} s later; killed"
-        if self.process.returncode not in (0, -signal.SIGTERM):
+        if self.process.returncode not in (0, -signal.SIGTERM, 128 + signal.SIGTERM):
             return self.how_it_ended()
         return None
 

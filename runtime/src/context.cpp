@@ -27,19 +27,26 @@ context context::for_other_thread() const {
     return made;
 }
 
-/// The nodes before it are copied when somebody else sees them too; those after it stay shared.
+/// Nodes before it that somebody else sees too are copied; those after it stay shared.
 void context::remove(const void* variable) {
     const detail::context_node* const found = find(variable);
     if (!found) return;
+    detail::context_node** link = &running_;  // up to the first node that is shared
+    while (*link != found && (*link)->references == 1) link = &(*link)->rest;
     context fresh;
     detail::context_node** end = &fresh.first_;
-    for (const auto* each = running_; each != found; each = each->rest) {
+    for (const auto* each = *link; each != found; each = each->rest) {
         *end = each->copy(nullptr);
         end = &(*end)->rest;
     }
     *end = found->rest;
     if (found->rest) ++found->rest->references;
-    std::swap(running_, fresh.first_);
+    std::swap(*link, fresh.first_);
+}
+
+void context::push(std::unique_ptr<detail::context_node> fresh) noexcept {
+    fresh->rest = running_;
+    running_ = fresh.release();
 }
 
 }  // namespace ouro

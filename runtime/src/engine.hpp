@@ -12,6 +12,10 @@
 #include <ouro/runtime/io.hpp>
 #include <ouro/runtime/loop.hpp>
 
+namespace ouro::uring {
+class bell;
+}
+
 namespace ouro::detail {
 
 class ready_queue;
@@ -62,6 +66,9 @@ class engine {
     virtual void poll_fd(op&, int fd, std::uint32_t events) noexcept = 0;
     /// False: this engine leaves names to `getaddrinfo` on a thread.
     virtual bool resolve(io::resolve_op&) noexcept { return false; }
+    /// True: this engine plays threads. It completes the job when its turn has come, and the job
+    /// runs then, where it is awaited.
+    virtual bool offload(io::job_op&) noexcept { return false; }
     virtual void cancel(op&) noexcept = 0;
 
     /// Hands over what was started, waits until `deadline` for a first completion
@@ -71,8 +78,12 @@ class engine {
     virtual void submit() noexcept = 0;
     /// Takes back the buffer lent with `done`.
     virtual void release(const completion& done) noexcept = 0;
-    /// Ends a `poll` that waits, or the next one. From any thread.
-    virtual void wake() noexcept = 0;
+    /// Ends a `poll` that waits, or the next one. From any thread; `near` is the engine of the loop
+    /// that runs in it, if it may carry the wake-up. True when that is done, false when `near`
+    /// does it at the end of its turn.
+    virtual bool wake(engine* near) noexcept = 0;
+    /// Takes a wake-up for another loop along with what is handed over next; false: it cannot.
+    virtual bool carry(const std::shared_ptr<uring::bell>&) noexcept { return false; }
     /// Asks every op to end.
     virtual void cancel_all() noexcept = 0;
     /// Makes the calling thread the one that may enter the engine. Idempotent.

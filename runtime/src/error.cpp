@@ -177,7 +177,7 @@ error error::several(std::vector<error> causes, detail::words doing) noexcept {
     return made;
 }
 
-error error::first_of(std::vector<error> causes) noexcept {
+error error::first_of(std::vector<error>&& causes) noexcept {
     error made = causes.front();
     if (causes.size() == 1) return made;
     if (auto* known = made.more()) known->causes = std::move(causes);
@@ -287,7 +287,9 @@ error& error::because(detail::words reason) noexcept {
     return *this;
 }
 
-error& error::becomes(std::errc code) noexcept {
+error& error::becomes(std::errc code, detail::words reason) noexcept {
+    auto* const known = !reason.empty() ? more() : nullptr;
+    if (known) known->reason = std::move(reason);
     const std::error_code as = std::make_error_code(code);
     value_ = as.value();
     category_ = &as.category();

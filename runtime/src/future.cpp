@@ -8,50 +8,21 @@ namespace ouro::detail {
 // ---- callbacks
 
 /// A callback that waits for a future. It keeps the result alive.
-struct future_call final : scheduled_call, future_hook {
+struct future_call final : done_call, future_hook {
     future_call(loop_state& owner, callback callable, std::source_location where,
                 future_core& target) noexcept
-        : scheduled_call(owner, std::move(callable), where), of(&target) {
-        from = origin::future;
-        --home->live_calls;  // it is not queued yet
-        of->add_future();
+        : done_call(owner, std::move(callable), where), of(target) {
+        of.add_future();
     }
-    void future_done() noexcept override {
-        future_core* const target = std::exchange(of, nullptr);
-        if (home->closing || cancelled) {
-            drop();
-        } else {
-            ++home->live_calls;
-            home->ready.push(*this);
-        }
-        target->drop_future();
-    }
-    void loop_closed() noexcept override {
-        future_core* const target = std::exchange(of, nullptr);
-        drop();
-        target->drop_future();
-    }
-    /// It will not be called any more.
-    void withdraw() noexcept {
-        if (!of) return;  // it is in the ready queue, or gone
+    void future_done() noexcept override { due(); }
+    void loop_closed() noexcept override { drop(); }
+    void let_go() noexcept override {
         future_hook::unlink();
-        future_core* const target = std::exchange(of, nullptr);
-        release();
-        target->drop_future();
-    }
-    void drop() noexcept {
-        cancelled = true;
-        what.reset();
-        release();
+        of.drop_future();
     }
 
-    future_core* of;  // null once it is done
+    future_core& of;
 };
-
-void withdraw_future_call(scheduled_call& call) noexcept {
-    static_cast<future_call&>(call).withdraw();
-}
-void delete_future_call(scheduled_call& call) noexcept { delete &static_cast<future_call&>(call); }
 
 handle future_core::on_done(callback what, std::source_location created) {
     if (!home_) throw std::system_error(make_error_code(errc::loop_closed), "on_done");

@@ -11,15 +11,12 @@ namespace detail {
 
 void cancel_op_of(loop& home, op& target) noexcept { io::cancel(home, target); }
 
-}  // namespace detail
-
-namespace io {
 namespace {
 
 /// Marks `request` as started. Null when the loop is closing and the op ends cancelled at once.
-detail::engine* begin(loop& home, op& request) noexcept {
+engine* begin(loop& home, op& request) noexcept {
     OURO_ASSERT(!request.in_flight, "an operation was started while it was in flight");
-    detail::loop_state& state = home.state();
+    loop_state& state = home.state();
     request.in_flight = true;
     ++request.generation;
     request.engine_state = 0;
@@ -28,6 +25,40 @@ detail::engine* begin(loop& home, op& request) noexcept {
     state.complete_later(request, -ECANCELED);
     return nullptr;
 }
+
+void came_back(ready_node& node) noexcept {
+    auto& request = static_cast<remote_op&>(node);
+    request.engine_state = completion_queued;
+    request.home->state().deliver({&request, nullptr, 0, 0, 0, request.generation});
+}
+
+}  // namespace
+
+bool start_remote(loop& home, remote_op& request) noexcept {
+    request.home = &home;
+    return begin(home, request) != nullptr;
+}
+
+void hand_over(remote_op& request, void (*ask)(remote_op&) noexcept) noexcept {
+    request.way_back = request.home->state().box;
+    request.ask = ask;
+    request.engine_state = elsewhere;
+    request.ready_node::run = &came_back;
+}
+
+void end_remote(remote_op& request) noexcept {
+    if (request.way_back->is_here()) return make_ready(*request.home, request);
+    const auto way_back =
+        std::move(request.way_back);  // outlives the op, which may end in the post
+    way_back->post(request);
+}
+
+}  // namespace detail
+
+namespace io {
+namespace {
+
+using detail::begin;
 
 detail::engine& kernel(loop& home) noexcept { return *home.state().kernel; }
 
@@ -71,8 +102,17 @@ void resolve(loop& home, resolve_op& request) noexcept {
     if (engine && !engine->resolve(request)) detail::start_resolve(home.state(), request);
 }
 
+void offload(loop& home, job_op& request) noexcept {
+    request.home = &home;
+    if (begin(home, request)) detail::start_job(home.state(), request);
+}
+
 void cancel(loop& home, op& request) noexcept {
     if (!request.in_flight || request.engine_state == detail::completion_queued) return;
+    if (request.engine_state == detail::elsewhere) {
+        auto& remote = static_cast<detail::remote_op&>(request);
+        return remote.ask(remote);
+    }
     if (request.engine_state == detail::resolving) {
         return detail::cancel_resolve(home.state(), static_cast<resolve_op&>(request));
     }

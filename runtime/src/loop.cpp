@@ -33,9 +33,8 @@ void forget_loop_in_children() {
 namespace detail {
 
 constinit loop_state* first_loop = nullptr;
-namespace {
-constinit std::mutex loops_guard;  // taken when a loop is made or destroyed, and never else
-}
+// Taken when a loop is made or destroyed, and never else.
+static constinit std::mutex loops_guard;
 
 // ---- scheduled calls
 
@@ -49,7 +48,7 @@ scheduled_call::scheduled_call(loop_state& owner, callback callable,
 
 void scheduled_call::release() noexcept {
     if (--references > 0) return;
-    from == origin::future ? delete_future_call(*this) : delete this;
+    from == origin::done ? delete static_cast<done_call*>(this) : delete this;
 }
 
 void scheduled_call::cancel() noexcept {
@@ -57,7 +56,7 @@ void scheduled_call::cancel() noexcept {
     cancelled = true;
     what.reset();
     // The ready queue skips it when its turn comes.
-    if (from == origin::future) return withdraw_future_call(*this);
+    if (from == origin::done) return static_cast<done_call*>(this)->withdraw();
     if (from == origin::timer && remove_timer(home->self, *this)) {
         --home->live_calls;
         release();
@@ -68,7 +67,7 @@ const char* scheduled_call::name() const noexcept {
     switch (from) {
     case origin::timer:
         return "timer";
-    case origin::future:
+    case origin::done:
         return "on_done";
     default:
         return "call_soon";
@@ -90,6 +89,35 @@ void scheduled_call::call() noexcept {
         }
         what.reset();
     }
+    release();
+}
+
+done_call::done_call(loop_state& owner, callback callable, std::source_location where) noexcept
+    : scheduled_call(owner, std::move(callable), where) {
+    from = origin::done;
+    --home->live_calls;  // it is not queued yet
+}
+
+void done_call::due() noexcept {
+    if (home->closing) return drop();
+    waiting = false;
+    let_go();
+    ++home->live_calls;
+    home->ready.push(*this);
+}
+
+void done_call::drop() noexcept {
+    waiting = false;
+    cancelled = true;
+    let_go();
+    what.reset();
+    release();
+}
+
+void done_call::withdraw() noexcept {
+    if (!waiting) return;  // it is in the ready queue, which skips it, or was dropped
+    waiting = false;
+    let_go();
     release();
 }
 
@@ -137,9 +165,11 @@ void loop_state::turn(clock::time_point until) noexcept {
 void loop_state::take_letters(ready_queue& into) noexcept {
     if (letters.empty()) {
         if (!box->pending()) return;
-        box->take(letters);
+        box->take(letters, into);
     }
     std::size_t taken = 0;
+    context none;  // not that of the task that happens to look: each has the values of who posted
+    const context::use in(none);
     try {
         for (; taken < letters.size(); ++taken) {
             into.push(*new scheduled_call(*this, std::move(letters[taken]), {}));
@@ -316,6 +346,9 @@ void loop_state::require_own_thread(const char* what) const {
     }
 }
 
+off_loop::off_loop() noexcept : kept_(std::exchange(running_loop, nullptr)) {}
+off_loop::~off_loop() { running_loop = kept_; }
+
 // ---- hooks for the other layers
 
 void make_ready(loop& home, ready_node& node) noexcept { home.state().ready.push(node); }
@@ -487,6 +520,10 @@ void loop::set_debug(bool enabled) noexcept {
     state_->debug = enabled;
     state_->observed = enabled || state_->watch;
 }
+void loop::set_default_executor(std::shared_ptr<thread_pool> pool) noexcept {
+    state_->executor = std::move(pool);
+}
+
 bool loop::get_debug() const noexcept { return state_->debug; }
 
 loop_counters loop::counters() const noexcept {

@@ -41,6 +41,7 @@ void loop_state::close() noexcept {
                 .subject = "loop close"});
     }
     report_unseen_failures();
+    let_go_of_executor();
     box->close();
     drop_scheduled();
     let_go_of_futures();
@@ -63,11 +64,18 @@ void loop_state::close_elsewhere() noexcept {
              .subject = "loop close"});
     }
     report_unseen_failures();
+    let_go_of_executor();
     box->close();
     let_go_of_futures();
     closed = true;
     report_leaks();
     if (!idle) (void)kernel.release();
+}
+
+/// Its jobs go on, and nobody waits for them (rule 60). A pool that others hold takes more.
+void loop_state::let_go_of_executor() noexcept {
+    if (executor && executor.use_count() == 1) executor->shutdown(std::chrono::nanoseconds(0));
+    executor = nullptr;
 }
 
 /// Lets tasks and transports end in their own way, as long as they get on with it.
@@ -151,12 +159,15 @@ void loop_state::drop_deferred() noexcept {
 void loop_state::destroy_tasks() noexcept {
     // The youngest first: children refer to what their parents own.
     while (task_core* left = tasks.back()) {
-        report(
-            {.level = severity::warning,
-             .message = words("the loop closed while a task was still waiting; it was destroyed"),
-             .error = inspection::farewell(*left),
-             .subject = words([left] { return left->name(); }),
-             .created = left->created_});
+        {
+            const context::use values(left->context_);  // the handler runs in that of its subject
+            report({.level = severity::warning,
+                    .message =
+                        words("the loop closed while a task was still waiting; it was destroyed"),
+                    .error = inspection::farewell(*left),
+                    .subject = words([left] { return left->name(); }),
+                    .created = left->created_});
+        }
         left->destroy_frames();
         ready = {};  // it may have woken one that is destroyed next
     }

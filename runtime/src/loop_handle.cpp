@@ -8,7 +8,7 @@
 namespace ouro {
 namespace detail {
 
-bool mailbox::post(callback what) {
+bool mailbox::post(callback what, wake_up when) {
     if (is_here()) return post_here(loop::current().state(), std::move(what));
     if (context values = context::current(); !values.empty()) {
         what = [values = values.for_other_thread(), what = std::move(what)]() mutable {
@@ -19,7 +19,15 @@ bool mailbox::post(callback what) {
     const std::lock_guard lock(guard_);
     if (!home_) return false;
     letters_.push_back(std::move(what));
-    wake_loop();
+    wake_for(when);
+    return true;
+}
+
+bool mailbox::post(ready_node& node) noexcept {
+    const std::lock_guard lock(guard_);
+    if (!home_) return false;
+    nodes_.push(node);
+    wake_for(wake_up::with_turn);
     return true;
 }
 
@@ -27,13 +35,19 @@ bool mailbox::send(std::shared_ptr<remote_link> link) noexcept {
     const std::lock_guard lock(guard_);
     if (!home_) return false;
     results_.push(std::move(link));
-    wake_loop();
+    wake_for(wake_up::with_turn);
     return true;
 }
 
-/// One wake-up is enough for all that was left until the loop has looked.
-void mailbox::wake_loop() {
-    if (!pending_.exchange(true, std::memory_order_acq_rel)) sleeper_->wake();
+/// One wake-up is enough for all that is left here until the loop has looked. What another loop
+/// promised for the end of its turn is enough for loops; other threads do not wait for that.
+void mailbox::wake_for(wake_up when) noexcept {
+    loop* const here = loop::try_current();
+    // A loop that runs will hand over what it has; one that is closing may not come to that.
+    const bool waits_for_turn = when == wake_up::with_turn && here && here->state().running;
+    engine* const near = waits_for_turn ? here->state().kernel.get() : nullptr;
+    const bool promised = pending_.exchange(true, std::memory_order_acq_rel);
+    if (!woken_ && !(promised && near)) woken_ = sleeper_->wake(near);
 }
 
 /// From the loop's own thread: one queue with `call_soon` (rule 49), after what others posted
@@ -45,15 +59,19 @@ bool mailbox::post_here(loop_state& home, callback what) {
     return true;
 }
 
-void mailbox::take(std::vector<callback>& into) {
+void mailbox::take(std::vector<callback>& into, ready_queue& nodes) {
     link_queue arrived = [&] {
         const std::lock_guard lock(guard_);
         into.swap(letters_);
+        while (ready_node* const node = nodes_.pop()) nodes.push(*node);
+        woken_ = false;
         pending_.store(false, std::memory_order_release);
         return std::move(results_);
     }();
     while (const auto link = arrived.pop()) link->arrive();
 }
+
+void wait_for_memory() noexcept { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }
 
 void mailbox::close() noexcept {
     std::vector<callback> left;
@@ -62,6 +80,7 @@ void mailbox::close() noexcept {
         home_ = nullptr;
         owner_.store(nullptr, std::memory_order_relaxed);
         left.swap(letters_);
+        nodes_ = {};  // of memory that was given up
         pending_.store(false, std::memory_order_release);
         return std::move(results_);
     }();
@@ -75,7 +94,8 @@ loop_handle::loop_handle(std::shared_ptr<detail::mailbox> box) noexcept : box_(s
 bool loop_handle::post(callback what) const { return box_ && box_->post(std::move(what)); }
 
 bool loop_handle::stop() const noexcept try {
-    return post([] { loop::current().stop(); });
+    // Who stops a loop often joins its thread next.
+    return box_ && box_->post([] { loop::current().stop(); }, detail::wake_up::now);
 } catch (...) {
     return false;  // out of memory
 }

@@ -8,9 +8,11 @@
 #include <ouro/runtime/future.hpp>
 #include <ouro/runtime/loop.hpp>
 #include <ouro/runtime/spawn.hpp>
+#include <ouro/runtime/thread_pool.hpp>
 
 #include "engine.hpp"
 #include "mailbox.hpp"
+#include "ready_queue.hpp"
 #include "timers.hpp"
 #include "watch.hpp"
 
@@ -18,38 +20,13 @@ namespace ouro::detail {
 
 class signal_watch;
 
-/// FIFO of ready nodes.
-class ready_queue {
-  public:
-    bool empty() const noexcept { return first_ == nullptr; }
-    void push(ready_node& node) noexcept {
-        node.next = nullptr;
-        (last_ ? last_->next : first_) = &node;
-        last_ = &node;
-        node.queued = true;
-    }
-    ready_node* pop() noexcept {
-        ready_node* node = first_;
-        if (node) {
-            first_ = node->next;
-            if (!first_) last_ = nullptr;
-            node->queued = false;
-        }
-        return node;
-    }
-
-  private:
-    ready_node* first_ = nullptr;
-    ready_node* last_ = nullptr;
-};
-
 /// A callback on its way: in the ready queue or in the timer queue, shared with its handles.
 struct scheduled_call : ready_node, timer_node {
     loop_state* home;
     callback what;
     std::source_location created;
     unsigned references = 1;  // the queue it is in
-    enum class origin : unsigned char { soon, timer, future } from = origin::soon;
+    enum class origin : unsigned char { soon, timer, done } from = origin::soon;
     bool cancelled = false;
     bool ran = false;
     context values;  // task-local values it runs with
@@ -63,9 +40,21 @@ struct scheduled_call : ready_node, timer_node {
     static void fire_timer(timer_node& node) noexcept { static_cast<scheduled_call&>(node).call(); }
 };
 
-/// Parts of a call that waits for a future (future.cpp).
-void withdraw_future_call(scheduled_call& call) noexcept;
-void delete_future_call(scheduled_call& call) noexcept;
+/// A call that is queued once what it waits for, a task or a future, is done.
+struct done_call : scheduled_call {
+    done_call(loop_state& home, callback what, std::source_location created) noexcept;
+    virtual ~done_call() = default;
+    /// Leaves what it waits for, which nothing of it may refer to afterwards.
+    virtual void let_go() noexcept = 0;
+    /// The time has come.
+    void due() noexcept;
+    /// The time will not come.
+    void drop() noexcept;
+    /// It was cancelled.
+    void withdraw() noexcept;
+
+    bool waiting = true;
+};
 
 /// The call behind a node, or null when the node is something else.
 inline scheduled_call* as_scheduled_call(ready_node& node) noexcept {
@@ -123,6 +112,7 @@ struct loop_state {
     void cancel_tasks() noexcept;
     void say_farewell() noexcept;
     void close_elsewhere() noexcept;
+    void let_go_of_executor() noexcept;
     bool drain() noexcept;
     void drop_deferred() noexcept;
     void destroy_tasks() noexcept;
@@ -130,11 +120,14 @@ struct loop_state {
     void let_go_of_futures() noexcept;
     void report_leaks() noexcept;
 
+    thread_pool& default_executor();
+
     loop& self;
     loop_state* next_loop = nullptr;  // of the process: where a debugger goes on
     std::unique_ptr<engine> kernel;
     detail::rig* const rig;  // null outside of tests
     std::shared_ptr<mailbox> box;
+    std::shared_ptr<thread_pool> executor;  // null until somebody needs it
     ready_queue ready;
     std::vector<completion> batch;     // completions of this turn
     std::vector<completion> deferred;  // completions made here, for the next turn
@@ -168,6 +161,17 @@ struct loop_state {
     bool closing = false;
     bool refusing = false;  // new operations end cancelled at once
     bool closed = false;
+    bool executor_shut = false;  // by `shutdown_default_executor`
+};
+
+/// While it lives, this thread is none that runs a loop: for what is played as another thread.
+class off_loop {
+  public:
+    off_loop() noexcept;
+    ~off_loop();
+
+  private:
+    loop* const kept_;
 };
 
 /// The position of a timer that is due in this turn; its `sequence` is then the index in `expired`.

@@ -11,10 +11,18 @@
 #include <ouro/runtime/loop.hpp>
 #include <ouro/runtime/remote_promise.hpp>
 
+#include "ready_queue.hpp"
+
 namespace ouro::detail {
 
 class engine;
 struct loop_state;
+
+/// When a sleeping loop is woken for a post.
+enum class wake_up {
+    with_turn,  ///< from a loop's thread with what its turn hands to the kernel anyway
+    now,        ///< before the call returns: whoever posted may block next
+};
 
 /// Results on their way to a loop, threaded through their links: nothing is allocated.
 class link_queue {
@@ -50,7 +58,10 @@ class mailbox {
         : owner_(&home), home_(&home), sleeper_(&sleeper) {}
 
     /// Leaves `what` and wakes the loop; false when the loop is closed.
-    bool post(callback what);
+    bool post(callback what, wake_up when = wake_up::with_turn);
+    /// Leaves a node that stays where it is until it has run. It needs no memory, and a closing
+    /// loop runs it.
+    bool post(ready_node& node) noexcept;
     /// Leaves a result for `remote_link::arrive` and wakes the loop; false when the loop is closed.
     bool send(std::shared_ptr<remote_link> link) noexcept;
     /// True in the thread that runs the loop.
@@ -59,7 +70,7 @@ class mailbox {
         return here && here == owner_.load(std::memory_order_relaxed);
     }
     /// Takes the posts that were left since the last time, and delivers the results. Loop thread.
-    void take(std::vector<callback>& into);
+    void take(std::vector<callback>& into, ready_queue& nodes);
     /// A cheap look, without the lock.
     bool pending() const noexcept { return pending_.load(std::memory_order_acquire); }
     /// No post is taken any more; what was left is destroyed.
@@ -67,12 +78,14 @@ class mailbox {
 
   private:
     bool post_here(loop_state& home, callback what);
-    void wake_loop();
+    void wake_for(wake_up when) noexcept;
 
     std::mutex guard_;
     std::vector<callback> letters_;
+    ready_queue nodes_;
     link_queue results_;
     std::atomic<bool> pending_{false};
+    bool woken_ = false;  // for what is pending, not only promised by a loop for its turn's end
     // To compare with, not to use. Null once closed: another loop may come to the same address.
     std::atomic<const loop*> owner_;
     loop* home_;  // null once closed

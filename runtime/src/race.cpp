@@ -34,6 +34,8 @@ task<> staggered::run() {
 
 /// An attempt that cannot even be started has failed.
 void staggered::start_next() noexcept {
+    context values = values_;
+    const context::use in(values);
     if (queued()) remove_timer(owner().home(), *this);
     while (!ending_ && started_.size() < attempts_) {
         const std::size_t index = started_.size();
@@ -61,10 +63,13 @@ void staggered::time_is_up(timer_node& timer) noexcept {
 }
 
 void staggered::child_ended(task_core& child) noexcept {
-    std::size_t index = 0;
-    while (started_[index].core() != &child) ++index;
+    std::size_t index = started_.size() - 1;  // as a rule it is one of the last
+    while (started_[index].core() != &child) --index;
     if (child.state() == outcome::value) {
-        if (winner_) return;  // it came too late, in the same turn (rule 211)
+        if (winner_) {  // it came too late (rule 211)
+            errors_[index] = error::cancelled(cancel_cause::not_needed, "a later success");
+            return;
+        }
         winner_ = index;
         ending_ = true;
         cancel_children(cancel_cause::not_needed, {});

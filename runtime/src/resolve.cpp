@@ -6,11 +6,10 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
-#include <thread>
 #include <vector>
 
 #include "loop_state.hpp"
-#include "process_signals.hpp"
+#include "threads.hpp"
 
 namespace ouro::detail {
 namespace {
@@ -84,11 +83,10 @@ void start_resolve(loop_state& home, io::resolve_op& request) noexcept try {
     auto held = std::make_unique<std::shared_ptr<job>>(work);
     // Detached on purpose: getaddrinfo cannot be stopped, and a loop must not wait for a name
     // server to close (rule 70).
-    const signals_blocked quiet;
-    std::thread([work = std::move(work), &home]() mutable {
+    start_thread("ouro-resolve", [work = std::move(work), &home]() mutable {
         look_up(*work);
         const loop_handle back = work->home;
-        back.post([work = std::move(work), &home] { finished(home, *work); });
+        post_surely(back, [&] { return callback([work, &home] { finished(home, *work); }); });
     }).detach();
     request.engine_job = held.release();
     request.engine_state = resolving;

@@ -1,4 +1,5 @@
 // How a program ends: signals, the grace they give, and who did not leave.
+#include <ouro/runtime/inspect.hpp>
 #include <ouro/runtime/run.hpp>
 
 #include <csignal>
@@ -8,6 +9,7 @@
 
 #include <ouro/runtime/inspect.hpp>
 
+#include "loop_state.hpp"
 #include "process_signals.hpp"
 #include "signal_watch.hpp"
 
@@ -83,7 +85,10 @@ void run_state::came(int signum) noexcept {
     }
     if (asked_by) give_up(state, signum, "the second signal");
     asked_by = signum;
-    if (main && !main->done()) main->cancel(cancel_cause::shutdown);
+    if (main && !main->done()) {
+        main->cancel(cancel_cause::shutdown,
+                     words([&] { return "signal " + signal_name(signum); }));
+    }
     limit_to(options.grace);
 }
 

@@ -30,8 +30,8 @@ result<> check_signal(loop_state& home, int signum) {
     if (home.kernel->foreign_process()) {
         return refused(errc::invalid_state, " with the parent's loop, in a forked child");
     }
-    const bool elsewhere = home.running && home.thread != std::this_thread::get_id();
-    if (elsewhere || (home.signals && !home.signals->belongs_here())) {
+    const bool other_thread = home.running && home.thread != std::this_thread::get_id();
+    if (other_thread || (home.signals && !home.signals->belongs_here())) {
         return refused(errc::wrong_thread, " from a thread that does not run the loop");
     }
     if (signum < 1 || signum > last_signal) return refused(errc::value_error, ": there is none");

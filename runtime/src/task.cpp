@@ -89,6 +89,11 @@ const error& task_core::failure_seen() noexcept {
     return why_;
 }
 
+void task_core::unsee_failure() noexcept {
+    seen_ = false;
+    if (!linked()) home_->state().unseen.push_back(*this);
+}
+
 std::exception_ptr task_core::thrown_seen() noexcept {
     seen_ = true;
     return thrown_;
@@ -133,6 +138,7 @@ void task_core::run_ready(ready_node& node) noexcept {
             error cancelled = self.cancellation();
             if (!(waking->failure_ == errc::cancelled)) {
                 if (!waking->failure_ && waking->kind_->revoke) waking->kind_->revoke(*waking);
+                if (waking->kind_ == &shield_kind) static_cast<join_wait*>(waking)->give_back();
                 return waking->fail(std::move(cancelled));
             }
         }
@@ -263,12 +269,14 @@ void task_core::destroy_frames() noexcept {
     if (leaf) frame = leaf->frame_;
     if (waking_) frame = waking_->frame_;
     leaf = waking_ = nullptr;
-    const context::use values(context_);
-    while (frame) {
-        promise_base* const up = frame->parent;
-        if (up) *frame->slot = nullptr;
-        frame->self.destroy();
-        frame = up;
+    {
+        const context::use values(context_);
+        while (frame) {
+            promise_base* const up = frame->parent;
+            if (up) *frame->slot = nullptr;
+            frame->self.destroy();
+            frame = up;
+        }
     }
     root_ = nullptr;
     why_ = error::cancelled(cancel_cause::shutdown, words([this] { return "run " + name(); }));
@@ -287,12 +295,14 @@ bool task_core::cancel(cancel_cause cause, words why) noexcept {
         ++each->cancel_requests_;
         each->cause_ = cause;
         each->reason_ = words([&] { return why.text(); });
-        if (!each->leaf) {
+        task_core* const joined = each->joined();
+        // One that has just ended is about to wake this one: too late to pass anything on (rule
+        // 104).
+        if (!each->leaf || (joined && joined->done())) {
             each->must_cancel = true;
             each->came_late_ = false;
             break;
         }
-        task_core* const joined = each->joined();
         if (!joined) each->leaf->kind().cancel(*each->leaf, cause);
         each = joined;
     }
@@ -423,8 +433,15 @@ void join_wait::start() noexcept {
 }
 
 void join_wait::task_done() noexcept {
-    if (target_->state() == outcome::failed) return wake_failed(target_->failure_seen());
-    wake();
+    if (target_->state() != outcome::failed) return wake();
+    first_to_see_ = target_->failed_unseen();
+    wake_failed(target_->failure_seen());
+}
+
+/// A cancellation came in the place of the outcome. What failed behind a shield was not meant by it
+/// and must not get lost (rule 187).
+void join_wait::give_back() noexcept {
+    if (first_to_see_) target_->unsee_failure();
 }
 
 task_core* join_wait::waiter() const noexcept { return task_core::of(*this); }
@@ -500,6 +517,40 @@ error task_ref::failure() const noexcept {
     OURO_ASSERT(done(), "the failure of a task that is still running was asked for");
     return core_->state() == detail::outcome::threw ? error::from_exception(core_->thrown_seen())
                                                     : core_->failure_seen();
+}
+
+namespace {
+
+/// A callback that waits for a task. It keeps the task alive.
+struct task_call final : detail::done_call, detail::done_hook {
+    task_call(detail::loop_state& owner, callback callable, std::source_location where,
+              detail::task_core& target) noexcept
+        : done_call(owner, std::move(callable), where), of(target) {
+        of.retain();
+    }
+    void task_done() noexcept override { due(); }
+    void let_go() noexcept override {
+        done_hook::unlink();
+        of.release();
+    }
+
+    detail::task_core& of;
+};
+
+}  // namespace
+
+handle task_ref::on_done(callback what, std::source_location created) const {
+    // The loop of a task that is done may be gone.
+    if (done() && &core_->home() != loop::try_current()) {
+        throw std::system_error(make_error_code(errc::wrong_loop), "on_done");
+    }
+    detail::require_open_loop(core_->home(), "on_done");
+    if (!what) throw std::system_error(make_error_code(errc::value_error), "an empty callback");
+    detail::loop_state& state = core_->home().state();
+    auto* const call = new task_call(state, std::move(what), created, *core_);
+    handle registered(call);
+    done() ? call->due() : core_->on_done(*call);
+    return registered;
 }
 
 std::vector<task_ref> all_tasks(loop& home) {

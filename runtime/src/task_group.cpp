@@ -50,23 +50,24 @@ void nursery::parent_cancelled(const error& why) noexcept {
     cancel_children(why.cause(), words([&] { return why.reason(); }));
 }
 
+waiter_list::waiter nursery::all_ended() noexcept { return parent_.wait(children_kind); }
+
+void nursery::heed(result<> waited) noexcept {
+    if (waited) return;
+    parent_cancelled(waited.error());
+    cancelled_ = std::move(waited.error());
+}
+
 task<> nursery::wait_for_all() {
-    error cancelled;
-    while (live_ > 0) {
-        auto waited = co_await as_result(parent_.wait(children_kind));
-        if (waited) continue;
-        parent_cancelled(waited.error());
-        cancelled = std::move(waited.error());
-    }
-    if (cancelled) co_await result<>(std::move(cancelled));
+    while (live_ > 0) heed(co_await as_result(all_ended()));
+    if (cancelled_) co_await result<>(std::move(cancelled_));
 }
 
 }  // namespace detail
 
 // ---- task_group
 
-task_group::task_group(std::source_location where)
-    : nursery("group", where), cancelling_before_(owner().cancelling()) {}
+task_group::task_group(std::source_location where) : nursery("group", where) {}
 
 void task_group::require_open() const {
     if (!ending_) return;
@@ -75,11 +76,17 @@ void task_group::require_open() const {
 }
 
 void task_group::child_ended(detail::task_core& child) noexcept {
-    if (child.state() == detail::outcome::value || child.cancelled()) return;
-    const detail::words who([&] { return child.name() + " failed"; });
-    failed(child.state() == detail::outcome::threw ? error::from_exception(child.thrown_seen())
-                                                   : child.failure_seen());
-    abort(cancel_cause::sibling_failed, who);
+    if (child.state() == detail::outcome::value) return;
+    const bool cancelled = child.cancelled();
+    if (cancelled && (ending_ || !fails_when_cancelled())) return;
+    if (child.state() == detail::outcome::threw) {
+        failed(error::from_exception(child.thrown_seen()), child.thrown_seen());
+    } else {
+        failed(child.failure_seen(), nullptr);
+    }
+    abort(cancel_cause::sibling_failed, detail::words([&] {
+              return child.name() + (cancelled ? " was cancelled" : " failed");
+          }));
 }
 
 void task_group::parent_cancelled(const error& why) noexcept {
@@ -87,11 +94,16 @@ void task_group::parent_cancelled(const error& why) noexcept {
     nursery::parent_cancelled(why);
 }
 
-void task_group::failed(error why) noexcept {
+void task_group::failed(error why, std::exception_ptr threw) noexcept {
+    if (!first_) {
+        first_ = std::move(why);
+        first_threw_ = std::move(threw);
+        return;
+    }
     try {
-        failures_.push_back(std::move(why));
+        further_.push_back(why);
     } catch (const std::bad_alloc&) {
-        if (failures_.empty()) only_failure_ = std::move(why);
+        report(why);
     }
 }
 
@@ -102,50 +114,67 @@ void task_group::abort(cancel_cause cause, const detail::words& why) noexcept {
     cancel_children(cause, why);
     if (body_ended_) return;
     cancelled_parent_ = true;
-    owner().cancel(cause, why);
+    owner().cancel(cause, detail::words([&] { return why.text(); }));
 }
 
-void task_group::cancel(detail::words why) noexcept { abort(cancel_cause::user, std::move(why)); }
+void task_group::cancel(detail::words why) noexcept { abort(cancel_cause::user, why); }
 
-task<> task_group::leave(error body_failed, std::exception_ptr body_threw) {
+void task_group::body_over(error failed_with, std::exception_ptr threw) noexcept {
     body_ended_ = true;
-    const bool body_cancelled = body_failed == errc::cancelled;
-    if (body_threw) failed(error::from_exception(body_threw));
-    if (body_failed && !body_cancelled) failed(body_failed);
-    if (body_cancelled) abort(body_failed.cause(), body_failed.reason());
-    if (!failures_.empty()) abort(cancel_cause::sibling_failed, "the body of the group failed");
-
-    const auto waited = co_await as_result(wait_for_all());
-    ending_ = true;
-    error cancelled = waited ? std::move(body_failed) : waited.error();
-    if (cancelled != errc::cancelled) cancelled = {};
     // A cancellation that was only to end the body has done so (rule 145).
-    if (cancelled_parent_ && owner().uncancel() <= cancelling_before_) cancelled = {};
-
-    if (failures_.empty() && only_failure_) failures_.push_back(std::move(only_failure_));
-    if (!failures_.empty()) co_await fail();
-    if (cancelled) co_await result<>(std::move(cancelled));
+    const bool only_ours = cancelled_parent_ && take_back();
+    if (threw) {
+        failed(error::from_exception(threw), threw);
+    } else if (failed_with == errc::cancelled) {
+        abort(failed_with.cause(), detail::words([&] { return failed_with.reason(); }));
+        if (!only_ours) cancelled_ = std::move(failed_with);
+    } else if (failed_with) {
+        failed(std::move(failed_with), nullptr);
+    }
+    if (first_) abort(cancel_cause::sibling_failed, "the body of the group failed");
 }
 
-/// The group failed: that comes before a cancellation, which is due at the next await then (rules
-/// 144, 146).
-result<> task_group::fail() {
+task<> task_group::leave() {
+    body_over({}, nullptr);
+    while (live() > 0) heed(co_await as_result(all_ended()));
+    co_await outcome();
+}
+
+/// A failure comes before a cancellation, which is due at the next await then (rules 144, 146).
+result<> task_group::outcome() {
+    ending_ = true;
+    if (!first_) return cancelled_ ? result<>(std::move(cancelled_)) : result<>();
     if (owner().cancelling() > cancelling_before_) {
         owner().uncancel();
-        owner().cancel(owner().cause(), owner().reason());
+        owner().cancel(owner().cause(), detail::words([this] { return owner().reason(); }));
     }
-    auto failures = std::move(failures_);
-    if (failures.front().exception()) {
-        for (std::size_t i = 1; i < failures.size(); ++i) {
-            owner().home().call_exception_handler(
-                {.message = "a group had another failure after the one that ended it",
-                 .error = failures[i],
-                 .subject = owner().name(),
-                 .created = where()});
-        }
-        std::rethrow_exception(failures.front().exception());
+    if (first_threw_) {
+        report_further(0);
+        std::rethrow_exception(std::exchange(first_threw_, nullptr));
     }
-    return error::first_of(std::move(failures));
+    if (further_.empty()) return std::move(first_);
+    try {
+        further_.insert(further_.begin(), first_);
+    } catch (const std::bad_alloc&) {
+        report_further(0);
+        return std::move(first_);
+    }
+    error all = error::first_of(std::move(further_));
+    if (all.causes().empty()) report_further(1);
+    return all;
+}
+
+void task_group::report_further(std::size_t from) noexcept {
+    for (std::size_t i = from; i < further_.size(); ++i) report(further_[i]);
+}
+
+/// Nothing vanishes, if it can be told at all.
+void task_group::report(const error& why) noexcept {
+    owner().home().call_exception_handler(
+        {.message = detail::words("a group had another failure after the one that ended it"),
+         .error = why,
+         .subject = detail::words([this] { return owner().name(); }),
+         .created = where()});
 }
 
 }  // namespace ouro

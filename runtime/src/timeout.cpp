@@ -10,20 +10,35 @@ namespace detail {
 
 // ---- scopes
 
-scope::scope(const char* kind, const std::source_location& where)
-    : kind_(kind), where_(where), owner_(task_core::current()) {
-    if (!owner_) {
-        throw std::system_error(make_error_code(errc::invalid_state),
-                                std::string("enter a ") + kind + " outside of a task");
-    }
-    outer_ = std::exchange(owner_->scopes, this);
+namespace {
+
+task_core& require_task(const char* kind) {
+    if (task_core* const running = task_core::current()) return *running;
+    throw std::system_error(make_error_code(errc::invalid_state),
+                            std::string("enter a ") + kind + " outside of a task");
 }
+
+}  // namespace
+
+scope::scope(const char* kind, const std::source_location& where)
+    : cancelling_before_(require_task(kind).cancelling()),
+      due_before_(task_core::current()->must_cancel),
+      kind_(kind),
+      where_(where),
+      owner_(task_core::current()),
+      outer_(std::exchange(owner_->scopes, this)) {}
 
 scope::~scope() {
     // The innermost one as a rule: blocks end from the inside out.
     scope** link = &owner_->scopes;
     while (*link != this) link = &(*link)->outer_;
     *link = outer_;
+}
+
+bool scope::take_back() noexcept {
+    const bool only_ours = owner_->uncancel() <= cancelling_before_;
+    if (only_ours && !due_before_) owner_->must_cancel = false;
+    return only_ours;
 }
 
 namespace {
@@ -69,21 +84,24 @@ clock::time_point current_deadline() noexcept {
 
 timeout::timeout(std::optional<clock::duration> delay, std::optional<clock::time_point> when,
                  const std::source_location& where)
-    : scope("timeout", where), delay_(delay), cancelling_before_(owner().cancelling()) {
+    : scope("timeout", where), delay_(delay) {
     timer_node::fire = &came;
-    set(delay ? owner().home().deadline_after(*delay) : when);
+    if (delay) {
+        set(owner().home().deadline_after(*delay), *delay <= delay->zero());
+    } else {
+        set(when, when && *when <= owner().home().time());
+    }
 }
 
 timeout::~timeout() {
     if (queued()) remove_timer(owner().home(), *this);
-    if (!expired_) return;
-    error* const leaving = owner().unwinding;
-    // With other requests pending, somebody further out wants the task to end (rules 162, 167).
-    const bool ours = owner().uncancel() <= cancelling_before_;
+    if (!cancelled_) return;
+    error* const leaving = expired() ? owner().unwinding : nullptr;
+    const bool ours = take_back();  // if not, somebody further out is next (rule 162)
     if (!leaving) return;
     detail::words why([this] { return reason(); });
     if (ours && *leaving == errc::cancelled) {
-        leaving->becomes(std::errc::timed_out);
+        leaving->becomes(std::errc::timed_out, std::move(why));
     } else {
         leaving->because(std::move(why));
     }
@@ -95,22 +113,34 @@ std::optional<clock::time_point> timeout::when() const noexcept {
 }
 
 bool timeout::reschedule(std::optional<clock::time_point> when) {
-    if (expired_) return false;
+    if (expired()) return false;
+    if (cancelled_) take_back();
+    cancelled_ = at_once_ = false;
+    // Taking the timer out leaves room for it in the queue: only one that was not there can fail.
     if (queued()) remove_timer(owner().home(), *this);
     delay_.reset();
-    set(when);
+    set(when, when && *when <= owner().home().time());
     return true;
 }
 
-void timeout::set(std::optional<clock::time_point> when) {
-    deadline_ = when.value_or(clock::time_point::max());
-    timer_node::when = deadline_;
-    if (when) add_timer(owner().home(), *this);
+/// A deadline that has passed already comes at the very next await, before whatever is ready (rule
+/// 164): no timer could be that quick. One that the task will be cancelled at anyway needs nothing.
+void timeout::set(std::optional<clock::time_point> when, bool passed) {
+    deadline_ = clock::time_point::max();
+    if (!when) return;
+    timer_node::when = *when;
+    if (!passed) {
+        add_timer(owner().home(), *this);
+    } else if (!owner().must_cancel) {
+        at_once_ = true;
+        came(*this);
+    }
+    deadline_ = *when;
 }
 
 void timeout::came(timer_node& timer) noexcept {
     auto& self = static_cast<timeout&>(timer);
-    self.expired_ = true;
+    self.cancelled_ = true;
     self.owner().cancel(cancel_cause::timeout, detail::words([&] { return self.reason(); }));
 }
 

@@ -130,6 +130,16 @@ BOOST_AUTO_TEST_CASE(an_exception_leaves_the_call_and_the_callable_stays) {
 }
 
 // rule 78
+BOOST_AUTO_TEST_CASE(a_result_nobody_asked_for_is_dropped) {
+    int calls = 0;
+    function<void()> small = [&calls] { return ++calls; };
+    std::array<int, 100> much{};
+    function<void()> large = [&calls, much] { return calls += 1 + much[0]; };
+    small();
+    large();
+    BOOST_TEST(calls == 2);
+}
+
 BOOST_AUTO_TEST_CASE(what_cannot_be_called_that_way_does_not_convert) {
     static_assert(!std::is_constructible_v<callback, int>);
     static_assert(!std::is_constructible_v<callback, std::nullptr_t>);

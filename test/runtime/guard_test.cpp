@@ -43,6 +43,9 @@ OURO_ASYNC_TEST(a_guard_that_moved_releases_once) {
     guard<semaphore> none;
     BOOST_TEST(!static_cast<bool>(none));
     none = std::move(second);
+    auto& same = none;
+    none = std::move(same);
+    BOOST_TEST(static_cast<bool>(none));
     none.release();
     none.release();
     co_await permits->acquire();

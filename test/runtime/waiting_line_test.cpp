@@ -11,6 +11,7 @@
 #include <ouro/runtime/event.hpp>
 #include <ouro/runtime/queue.hpp>
 #include <ouro/runtime/semaphore.hpp>
+#include <ouro/testing/allocation_faults.hpp>
 
 #include "async_test.hpp"
 
@@ -206,6 +207,39 @@ BOOST_AUTO_TEST_CASE(what_need_not_wait_works_on_any_loop) {
 }
 
 static task<> take_permit(semaphore& from) { co_await from.acquire(); }
+
+OURO_WHOLE_TEST(what_need_not_wait_allocates_nothing_and_neither_does_waiting,
+                "counts the allocations itself") {
+    lock door;
+    semaphore permits(1);
+    event happened;
+    barrier place(1);
+    queue<int> jobs(4);
+    co_await jobs.put(0);  // a queue allocates when it holds more than ever before
+    auto waits = spawn([&]() -> task<int> {
+        co_await happened.wait();
+        co_return co_await jobs.get() + co_await jobs.get();
+    });
+    co_await settle();
+    testing::allocation_faults::arm(0, false);
+    for (int i = 0; i < 3; ++i) {
+        happened.set();
+        auto held = co_await door.scoped();
+        auto permit = co_await permits.scoped();
+        co_await happened.wait();
+        (void)co_await place.wait();
+    }
+    co_await yield();  // the other task takes one item and waits for the second
+    co_await yield();
+    const bool waited = !waits.done();
+    co_await jobs.put(5);
+    co_await yield();
+    co_await yield();
+    const auto allocations = testing::allocation_faults::disarm();
+    BOOST_TEST(allocations == 0U);
+    BOOST_TEST(waited);
+    BOOST_TEST(co_await waits == 5);
+}
 
 BOOST_AUTO_TEST_CASE(a_report_says_how_many_wait) {
     lock door;

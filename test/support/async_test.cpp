@@ -27,7 +27,8 @@ loop_options options_for(engine which) {
     if (which == engine::plain_uring) {
         options.disabled_features = feature_defer_taskrun | feature_single_issuer |
                                     feature_no_iowait | feature_incremental_buffers |
-                                    feature_register_ring_fd | feature_fast_send;
+                                    feature_register_ring_fd | feature_fast_send |
+                                    feature_ring_messages;
     }
     return options;
 }

@@ -1,7 +1,6 @@
 // The io_uring engine: every submission entry of the library is filled here, every completion is
 // read here.
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include <ouro/runtime/checks.hpp>
 
 #include "../engine.hpp"
+#include "bell.hpp"
 #include "buffer_ring.hpp"
 #include "kernel_abi.hpp"
 #include "ring.hpp"
@@ -36,7 +36,10 @@ std::uint64_t tag(const op& request) noexcept {
     return reinterpret_cast<std::uintptr_t>(&request) |
            (std::uint64_t{request.generation} << generation_shift);
 }
-constexpr std::uint64_t ignored_tag = 0;
+// Below any address: entries without an op.
+constexpr std::uint64_t ignored_tag = 0;    // a cancel
+constexpr std::uint64_t first_carried = 2;  // a wake-up for another loop; 1 is `bell::tag`
+constexpr std::uint64_t end_of_tags = 4096;
 
 constexpr std::size_t usual_count = 256;
 
@@ -44,8 +47,7 @@ class uring_engine final : public detail::engine {
   public:
     explicit uring_engine(const loop_options& options)
         : ring_(options), buffers_(ring_, options.ring_buffer_bytes, options.ring_buffer_count) {
-        wake_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (wake_fd_ < 0) refuse(errno, "eventfd");
+        bell_ = std::make_shared<bell>(ring_);
         // Room for what a turn usually has, so that memory is asked for here and not in the midst.
         for (auto* list : {&fast_sends_, &starved_, &rearming_, &under_cancel_})
             list->reserve(usual_count);
@@ -53,7 +55,6 @@ class uring_engine final : public detail::engine {
     }
     ~uring_engine() override {
         wake_.in_flight = false;  // the poll behind it has no memory of ours and ends with the ring
-        ::close(wake_fd_);
     }
 
     // ---- operations
@@ -168,6 +169,7 @@ class uring_engine final : public detail::engine {
         if (ring_.pending() == 0) {  // all was taken
             messages_used_ = 0;
             complete_fast_sends(out, before);
+            carried_.clear();
         }
         out.insert(out.end(), made_here_.begin(), made_here_.end());
         made_here_.clear();
@@ -175,14 +177,28 @@ class uring_engine final : public detail::engine {
     void submit() noexcept override {
         if (ring_.pending()) ring_.enter(clock::time_point::min());
         if (ring_.pending() == 0) messages_used_ = 0;
+        // Nobody may come back to see which of them found no ring.
+        for (const auto& each : carried_) each->ring_by_event();
+        carried_.clear();
     }
     void release(const completion& done) noexcept override {
         buffers_.give_back(done.lease, done.data, static_cast<std::size_t>(done.res));
     }
-    void wake() noexcept override {
-        const std::uint64_t one = 1;
-        // It fails only when the counter is at its limit, and then the loop is awake for long.
-        [[maybe_unused]] const auto written = ::write(wake_fd_, &one, sizeof one);
+    bool wake(detail::engine* near) noexcept override {
+        if (near && bell_->takes_messages() && near->carry(bell_)) return false;
+        bell_->ring();
+        return true;
+    }
+    bool carry(const std::shared_ptr<bell>& to) noexcept override {
+        const std::uint64_t name = first_carried + carried_.size();
+        if (!ring_.can().messages || name >= end_of_tags || !detail::has_room(carried_))
+            return false;
+        carried_.push_back(to);
+        io_uring_sqe* entry = ring_.get_sqe();
+        to->prepare(*entry);
+        entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
+        entry->user_data = name;
+        return true;
     }
     result<> adopt_thread() noexcept override {
         if (const int failed = ring_.enable(); failed < 0) {
@@ -207,6 +223,8 @@ class uring_engine final : public detail::engine {
         into.sq_full = ring_.sq_full;
         into.enter_retries = ring_.retries;
         into.ring_exhausted = exhausted_;
+        into.wakes = wakes_;
+        into.ring_wakes = ring_wakes_;
     }
     std::size_t lent_buffers() const noexcept override { return buffers_.lent(); }
     std::string report() const override { return ring_.report(); }
@@ -273,10 +291,8 @@ class uring_engine final : public detail::engine {
 
     void reap(std::vector<completion>& out) noexcept {
         ring_.reap([&](const io_uring_cqe& cqe) {
-            if (cqe.user_data == ignored_tag) {  // a cancel that found nothing to stop
-                cancel_failed_ = true;
-                return;
-            }
+            if (cqe.user_data < end_of_tags) [[unlikely]]
+                return reap_tag(cqe.user_data);
             op& target = *reinterpret_cast<op*>(cqe.user_data &
                                                 ((std::uint64_t{1} << generation_shift) - 1));
             const auto generation = static_cast<std::uint16_t>(cqe.user_data >> generation_shift);
@@ -290,6 +306,17 @@ class uring_engine final : public detail::engine {
                 reap_one(cqe, target, generation, out);
             }
         });
+    }
+    void reap_tag(std::uint64_t name) noexcept {
+        if (name == ignored_tag) {  // a cancel that found nothing to stop
+            cancel_failed_ = true;
+        } else if (name == bell::tag) {
+            ++wakes_;
+            ++ring_wakes_;
+        } else if (name - first_carried <
+                   carried_.size()) {  // a wake-up that found no ring to take it
+            carried_[name - first_carried]->ring_by_event();
+        }
     }
     /// Any completion but the next bytes of a receive that goes on.
     void reap_one(const io_uring_cqe& cqe, op& target, std::uint16_t generation,
@@ -359,16 +386,14 @@ class uring_engine final : public detail::engine {
     /// A poll, not a read: it leaves no memory of ours with the kernel when the engine goes.
     void arm_wake() noexcept {
         io_uring_sqe* entry = ring_.get_sqe();
-        io_uring_prep_poll_add(entry, wake_fd_, POLLIN);
+        io_uring_prep_poll_add(entry, bell_->event(), POLLIN);
         wake_.in_flight = true;
         ++wake_.generation;
         entry->user_data = tag(wake_);
     }
     void woken() noexcept {
         wake_.in_flight = false;
-        std::uint64_t count = 0;
-        // It is not readable when the poll was cancelled with everything else.
-        [[maybe_unused]] const auto taken = ::read(wake_fd_, &count, sizeof count);
+        if (bell_->answer_event()) ++wakes_;
     }
 
     ring ring_;
@@ -382,8 +407,11 @@ class uring_engine final : public detail::engine {
     std::vector<completion> made_here_;  // completions that need no kernel
     std::vector<std::unique_ptr<message>> messages_;  // for vectored sends
     std::size_t messages_used_ = 0;                   // since the last time all was submitted
-    int wake_fd_ = -1;
+    std::shared_ptr<bell> bell_;                      // by which others wake this loop
+    std::vector<std::shared_ptr<bell>> carried_;  // of others, rung with the entries of this turn
     op wake_{nullptr};
+    std::uint64_t wakes_ = 0;
+    std::uint64_t ring_wakes_ = 0;
     std::uint64_t exhausted_ = 0;
 };
 

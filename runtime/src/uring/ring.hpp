@@ -21,6 +21,7 @@ struct features {
     bool no_iowait = false;            // 6.15
     bool incremental_buffers = false;  // 6.12
     bool fast_send = false;            // 5.17
+    bool messages = false;             // 6.12: to rings whose task work is deferred as well
 };
 
 /// Throws `std::system_error` for a `call` of io_uring's that failed, with the likely cause and the
@@ -70,6 +71,7 @@ class ring {
     int enable() noexcept;
     int register_call(unsigned opcode, const void* argument, unsigned count) noexcept;
 
+    int descriptor() const noexcept { return uring_.ring_fd; }
     const features& can() const noexcept { return features_; }
     features& can() noexcept { return features_; }
     std::string report() const;

@@ -162,6 +162,10 @@ ring::ring(const loop_options& options) : owner_pid_(::getpid()) {
     features_.no_iowait = (params.features & abi::feat_no_iowait) && !(off & feature_no_iowait);
     features_.incremental_buffers = !(off & feature_incremental_buffers);
     features_.fast_send = (params.features & IORING_FEAT_CQE_SKIP) && !(off & feature_fast_send);
+    // Before 6.3 a message to a ring with deferred task work could go unseen; no flag tells of that
+    // version, so the next younger one that has a flag is asked for.
+    features_.messages =
+        (params.features & abi::feat_min_timeout) && !(off & feature_ring_messages);
     enter_fd_ = uring_.ring_fd;
     if (features_.no_iowait) enter_flags_ |= abi::enter_no_iowait;
     if (features_.absolute_timer) enter_flags_ |= abi::enter_abs_timer;
@@ -211,6 +215,7 @@ std::string ring::report() const {
     add(features_.no_iowait, "no iowait");
     add(features_.incremental_buffers, "incremental buffers");
     add(features_.fast_send, "fast send");
+    add(features_.messages, "ring messages");
     return text;
 }
 

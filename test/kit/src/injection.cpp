@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <ouro/runtime/function.hpp>
+#include <ouro/runtime/thread_pool.hpp>
 
 #include "engine.hpp"
 #include "resolve.hpp"
@@ -41,6 +42,7 @@ constexpr int connect_errors[] = {ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EHOSTUNR
 constexpr int read_errors[] = {EIO, ENOMEM};
 constexpr int poll_errors[] = {ENOMEM};
 constexpr int resolve_errors[] = {ENOENT, EAGAIN, ENOMEM, EAFNOSUPPORT};
+constexpr int offload_errors[] = {EAGAIN, ENOMEM};
 constexpr int socket_errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, EACCES, EAFNOSUPPORT};
 constexpr int socket_pair_errors[] = {EMFILE, ENFILE, ENOMEM};
 constexpr int bind_errors[] = {EADDRINUSE, EADDRNOTAVAIL, EACCES, ENOMEM};
@@ -63,6 +65,7 @@ constexpr call_facts facts[] = {
     {"read", read_errors},
     {"poll", poll_errors},
     {"resolve", resolve_errors},
+    {"offload", offload_errors},
     {"socket", socket_errors},
     {"socket_pair", socket_pair_errors},
     {"bind", bind_errors},
@@ -77,7 +80,7 @@ constexpr call_facts facts[] = {
 };
 static_assert(std::size(facts) == std::size_t(door_call::watch_signals) + 1, "facts of each call");
 
-constexpr bool completes(door_call call) noexcept { return call <= door_call::resolve; }
+constexpr bool completes(door_call call) noexcept { return call <= door_call::offload; }
 constexpr bool receives(door_call call) noexcept {
     return call == door_call::recv || call == door_call::recv_ring;
 }
@@ -235,6 +238,14 @@ class injecting_engine final : public detail::engine {
         });
         return true;
     }
+    bool offload(io::job_op& request) noexcept override {
+        const treatment how = plan_.next(door_call::offload);
+        if (!how.failure && !how.turns) return inner_->offload(request);
+        start(request, how, {}, [this, &request] {
+            if (!inner_->offload(request)) detail::queue_job(home_.state(), request);
+        });
+        return true;
+    }
     void cancel(op& request) noexcept override {
         const auto found = std::find_if(waiting_.begin(), waiting_.end(),
                                         [&](const auto& each) { return each.request == &request; });
@@ -274,7 +285,10 @@ class injecting_engine final : public detail::engine {
         inner_->release(whole->whole);
         lent_.erase(whole);
     }
-    void wake() noexcept override { inner_->wake(); }
+    bool wake(engine* near) noexcept override { return inner_->wake(near); }
+    bool carry(const std::shared_ptr<uring::bell>& to) noexcept override {
+        return inner_->carry(to);
+    }
     bool foreign_thread() const noexcept override { return inner_->foreign_thread(); }
     bool foreign_process() const noexcept override { return inner_->foreign_process(); }
     void add_statistics(loop_statistics& into) const noexcept override {

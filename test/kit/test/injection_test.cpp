@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <memory>
 
 #include <ouro/runtime/io.hpp>
@@ -98,6 +99,8 @@ int error_of(loop& home, door_call call, int fd) {
         return code(io::local_name(home, fd));
     case door_call::peer_name:
         return code(io::peer_name(home, fd));
+    case door_call::watch_signals:
+        return code(io::watch_signals(home, -1, 1ULL << (SIGWINCH - 1)));
     default:
         BOOST_FAIL("not synchronous");
         return 0;
@@ -206,7 +209,7 @@ BOOST_AUTO_TEST_CASE(every_operation_fails_once_with_each_error_that_is_legal_fo
 }
 
 BOOST_AUTO_TEST_CASE(every_synchronous_call_fails_with_each_error_that_is_legal_for_it) {
-    for (auto call = door_call::socket; call <= door_call::peer_name;
+    for (auto call = door_call::socket; call <= door_call::watch_signals;
          call = static_cast<door_call>(static_cast<int>(call) + 1)) {
         for (const int number : testing::legal_errors(call)) {
             static door_call tried;

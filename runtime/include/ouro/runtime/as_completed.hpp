@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <source_location>
@@ -37,14 +38,16 @@ class watch {
     /// Those that are done already count first, in order. The same one twice counts once.
     template <class Handle>
     explicit watch(const std::vector<Handle>& tasks) : hooks_(new hook[tasks.size()]) {
-        ended_.reserve(tasks.size());
-        for (const Handle& each : tasks) add(*each.core());
+        for (std::size_t i = 0; i < tasks.size(); ++i) hooks_[i].task = tasks[i].core();
+        begin(tasks.size());
     }
 
-    /// Indexes among the different tasks, in the order in which they ended.
+    /// Indexes in the argument, in the order in which the tasks ended.
     const std::vector<std::size_t>& ended() const noexcept { return ended_; }
+    /// How many different ones there are.
     std::size_t count() const noexcept { return count_; }
-    task_core& at(std::size_t index) const noexcept { return *hooks_[index].task; }
+    /// True when the task at `index` is at an earlier one as well.
+    bool repeated(std::size_t index) const noexcept { return !hooks_[index].task; }
     /// Waits until `policy` is met, or fails with `std::errc::timed_out` at `deadline`.
     task<> until(return_when policy, std::optional<clock::time_point> deadline);
     /// Waits until more than `known` have ended, likewise.
@@ -54,16 +57,21 @@ class watch {
   private:
     struct hook final : done_hook {
         watch* home = nullptr;
-        task_core* task = nullptr;
+        task_core* task = nullptr;  // null: repeated
         void task_done() noexcept override;
         task_core* waiter() const noexcept override;
     };
-    void add(task_core& task);
-    bool met(return_when policy) const noexcept;
+    void begin(std::size_t size);
+    void note_end(hook& of) noexcept;
+    bool met() const noexcept;
+    error refusal() const noexcept;
 
     std::unique_ptr<hook[]> hooks_;  // unlink themselves (rule 203)
     std::size_t count_ = 0;
     std::vector<std::size_t> ended_;
+    bool failed_ = false;   // one that ended had failed, other than by cancellation
+    bool foreign_ = false;  // one is of another loop
+    return_when policy_ = return_when::first_completed;
     waiter_list waiting_;
 };
 
@@ -76,8 +84,10 @@ std::optional<clock::time_point> deadline_of(std::optional<clock::duration> limi
 ///
 /// Result    what is done and what is not, at this moment (rule 201); the same task twice counts
 ///           once (rule 204). The limit is no error: what is not done by then is pending.
-/// Errors    `errc::value_error` for no tasks at all (rule 199).
+/// Errors    `errc::value_error` for no tasks at all (rule 199); `errc::wrong_loop` for a task of
+///           another loop.
 /// Cancel    ends the wait; the tasks go on.
+/// Cost      n log n for n tasks.
 template <class Handle>
 task<wait_outcome<Handle>> wait(std::vector<Handle> tasks,
                                 return_when policy = return_when::all_completed,
@@ -87,14 +97,10 @@ task<wait_outcome<Handle>> wait(std::vector<Handle> tasks,
     const auto met = co_await as_result(watched.until(policy, detail::deadline_of(limit)));
     if (!met && met.error() != std::errc::timed_out) co_return met.error();
     wait_outcome<Handle> outcome;
-    std::vector<const detail::task_core*> told;
-    for (Handle& each : tasks) {
-        bool twice = false;
-        for (const auto* other : told) twice = twice || other == each.core();
-        if (twice) continue;
-        told.push_back(each.core());
-        auto& into = each.done() ? outcome.done : outcome.pending;
-        into.push_back(std::move(each));
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+        if (watched.repeated(i)) continue;
+        auto& into = tasks[i].done() ? outcome.done : outcome.pending;
+        into.push_back(std::move(tasks[i]));
     }
     co_return outcome;
 }
@@ -105,6 +111,7 @@ task<wait_outcome<Handle>> wait(std::vector<Handle> tasks,
 ///     while (auto next = co_await answers.next()) use(co_await *next);
 ///
 /// Lifetime  may be left and taken up again at any time. The tasks are not cancelled.
+/// Cost      n log n for n tasks.
 template <class Handle>
 class as_completed {
   public:
@@ -115,18 +122,18 @@ class as_completed {
     as_completed& operator=(const as_completed&) = delete;
 
     /// The next one to end; nothing when all were handed out. The same task twice comes once.
+    /// Several callers at once get different ones (rule 206).
     ///
     /// Errors  `std::errc::timed_out` when the limit passed first; the tasks go on (rule 207).
+    ///         `errc::wrong_loop` for tasks of another loop.
     /// Cancel  loses nothing: the next call gives what this one would have.
     task<std::optional<Handle>> next(std::source_location where = std::source_location::current()) {
-        if (given_ == watched_.count()) co_return std::nullopt;
-        if (watched_.ended().size() == given_) {
+        // Another caller may take what this one has waited for.
+        while (given_ < watched_.count() && given_ == watched_.ended().size()) {
             co_await watched_.more_than(given_, deadline_, where);
         }
-        detail::task_core& ended = watched_.at(watched_.ended()[given_++]);
-        std::size_t index = 0;
-        while (tasks_[index].core() != &ended) ++index;
-        co_return std::optional<Handle>(tasks_[index]);
+        if (given_ == watched_.count()) co_return std::nullopt;
+        co_return std::optional<Handle>(tasks_[watched_.ended()[given_++]]);
     }
 
   private:

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <utility>
 
 namespace ouro {
@@ -77,7 +76,10 @@ class context {
     static void release(detail::context_node* first) noexcept;
     static const detail::context_node* find(const void* variable) noexcept;
     /// Takes the node of `variable` out of the running context; what others share stays as it is.
+    /// Without memory throws and changes nothing.
     static void remove(const void* variable);
+    /// Puts `fresh` before what runs, which hides an older node of the same variable.
+    static void push(std::unique_ptr<detail::context_node> fresh) noexcept;
 
     // Owned, though a plain pointer: a thread-local with a destructor costs a check at each use.
     inline static constinit thread_local detail::context_node* running_ = nullptr;
@@ -113,35 +115,33 @@ class task_local {
     void set(T value) {
         auto fresh = std::make_unique<node>(this, nullptr, std::move(value));
         context::remove(this);
-        fresh->rest = context::running_;
-        context::running_ = fresh.release();
+        context::push(std::move(fresh));
     }
     /// Sets a value and puts the old one back when it dies.
     class [[nodiscard]] binding {
       public:
-        binding(task_local& variable, T value) : variable_(variable) {
-            if (const auto* old = context::find(&variable)) {
-                before_ = static_cast<const node*>(old)->value;
-            }
+        binding(task_local& variable, T value)
+            : variable_(variable),
+              was_set_(context::find(&variable) != nullptr),
+              before_(std::make_unique<node>(&variable, nullptr, variable.get())) {
             variable_.set(std::move(value));
         }
         binding(const binding&) = delete;
         binding& operator=(const binding&) = delete;
         ~binding() {
+            bool removed = true;
             try {
-                if (before_) {
-                    variable_.set(*std::move(before_));
-                } else {
-                    context::remove(&variable_);
-                }
-            } catch (const std::bad_alloc&) {
-                // The value stays: a destructor has nobody to tell.
+                context::remove(&variable_);
+            } catch (...) {
+                removed = false;  // there is no memory: the old value hides this one
             }
+            if (was_set_ || !removed) context::push(std::move(before_));
         }
 
       private:
         task_local& variable_;
-        std::optional<T> before_;
+        bool was_set_;
+        std::unique_ptr<detail::context_node> before_;  // made early: a destructor must not fail
     };
     /// `auto held = variable.bind(value);`: a value for the rest of the block.
     binding bind(T value) { return binding(*this, std::move(value)); }

@@ -123,8 +123,8 @@ class error {
     /// Several failures as one; the text lists each (rule 372).
     static error several(std::vector<error> causes, detail::words doing = {}) noexcept;
     /// The first of `causes`, which has all of them as its `causes` when there are more. At least
-    /// one.
-    static error first_of(std::vector<error> causes) noexcept;
+    /// one. Without memory it has none, and `causes` is left alone.
+    static error first_of(std::vector<error>&& causes) noexcept;
 
     error(const error& other) noexcept;
     error& operator=(const error& other) noexcept;
@@ -164,8 +164,8 @@ class error {
     error& while_doing(detail::words doing) noexcept;
     /// Adds a reason to an error that has none yet.
     error& because(detail::words reason) noexcept;
-    /// Another code for the same event.
-    error& becomes(std::errc code) noexcept;
+    /// Another code for the same event, for this reason if one is given.
+    error& becomes(std::errc code, detail::words reason = {}) noexcept;
     /// Attaches what `incomplete_read` and `limit_overrun` carry.
     error& with_data(std::string partial, std::size_t count) noexcept;
     /// Notes a line the error passed through; long chains keep their first and last lines.

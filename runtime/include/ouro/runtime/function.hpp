@@ -83,7 +83,9 @@ class function<R(Args...)> {
     }
     template <class H>
     static constexpr verbs in_place{[](std::byte* at, Args&&... args) -> R {
-                                        return local<H>(at)(std::forward<Args>(args)...);
+                                        // A result nobody asked for is dropped.
+                                        return static_cast<R>(
+                                            local<H>(at)(std::forward<Args>(args)...));
                                     },
                                     [](std::byte* from, std::byte* to) noexcept {
                                         ::new (static_cast<void*>(to)) H(std::move(local<H>(from)));
@@ -93,7 +95,7 @@ class function<R(Args...)> {
     template <class H>
     static constexpr verbs on_heap{
         [](std::byte* at, Args&&... args) -> R {
-            return (*remote<H>(at))(std::forward<Args>(args)...);
+            return static_cast<R>((*remote<H>(at))(std::forward<Args>(args)...));
         },
         [](std::byte* from, std::byte* to) noexcept { remote<H>(to) = remote<H>(from); },
         [](std::byte* at) noexcept { delete remote<H>(at); }};

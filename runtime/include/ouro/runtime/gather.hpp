@@ -38,6 +38,15 @@ result<T> take_result(task_state<T>& ended) {
     }
 }
 
+/// A group of which every result is wanted: a child that was cancelled has none to give.
+class gathering final : public task_group {
+  public:
+    using task_group::task_group;
+
+  private:
+    bool fails_when_cancelled() const noexcept override { return true; }
+};
+
 /// A group that its children's failures do not end.
 class settling final : public nursery {
   public:
@@ -54,10 +63,10 @@ task_handle<T> start_in(nursery& group, task<T> body, const std::source_location
 
 template <class... Ts>
 task<std::tuple<or_nothing<Ts>...>> gather_tuple(std::source_location where, task<Ts>... all) {
-    task_group group(where);
+    gathering group(where);
     std::tuple<task_handle<Ts>...> children{
         group.spawn(spawn_options{.created = where}, std::move(all))...};
-    co_await group.leave({}, nullptr);
+    co_await group.leave();
     co_return std::apply([](auto&... child) { return std::tuple(take_value(child.state())...); },
                          children);
 }
@@ -86,6 +95,7 @@ using gathered = std::conditional_t<std::is_void_v<T>, void, std::vector<or_noth
 ///           (rules 188-190). Each loser of a failure is waited for.
 /// Errors    the first failure cancels the others and, when all have ended, ends the wait; further
 ///           ones are its `error::causes` (as in `with_group`; asyncio leaves the others running).
+///           One that was cancelled by somebody else counts as a failure (rule 193).
 /// Cancel    cancels all of them and waits for their end (rule 195).
 /// Cost      each one what `spawn` costs.
 template <class... As>
@@ -95,14 +105,15 @@ auto gather(As&&... awaitables) {
                                 as_task(std::forward<As>(awaitables))...);
 }
 /// The same for any number of one kind; the results are a vector, nothing for `void`.
-template <class T>
-task<detail::gathered<T>> gather(std::vector<task<T>> all,
-                                 std::source_location where = std::source_location::current()) {
-    task_group group(where);
+template <class A>
+task<detail::gathered<detail::awaited<A>>>
+gather(std::vector<A> all, std::source_location where = std::source_location::current()) {
+    using T = detail::awaited<A>;
+    detail::gathering group(where);
     std::vector<task_handle<T>> children;
     children.reserve(all.size());
-    for (auto& each : all) children.push_back(group.spawn(std::move(each), where));
-    co_await group.leave({}, nullptr);
+    for (auto& each : all) children.push_back(group.spawn(detail::as_child(each), where));
+    co_await group.leave();
     if constexpr (!std::is_void_v<T>) {
         std::vector<T> values;
         values.reserve(children.size());
@@ -123,15 +134,15 @@ auto gather_results(As&&... awaitables) {
                                 as_task(std::forward<As>(awaitables))...);
 }
 /// The same for any number of one kind.
-template <class T>
-task<std::vector<result<T>>>
-gather_results(std::vector<task<T>> all,
-               std::source_location where = std::source_location::current()) {
+template <class A>
+task<std::vector<result<detail::awaited<A>>>>
+gather_results(std::vector<A> all, std::source_location where = std::source_location::current()) {
+    using T = detail::awaited<A>;
     detail::settling group(where);
     std::vector<task_handle<T>> children;
     children.reserve(all.size());
     for (auto& each : all) {
-        children.push_back(detail::start_in(group, std::move(each), where));
+        children.push_back(detail::start_in(group, detail::as_child(each), where));
     }
     co_await group.wait_for_all();
     std::vector<result<T>> results;

@@ -24,8 +24,8 @@ class [[nodiscard]] guard {
     explicit guard(Of& of) noexcept : of_(&of) {}
     guard(guard&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
     guard& operator=(guard&& other) noexcept {
-        guard old(std::move(*this));
-        of_ = std::exchange(other.of_, nullptr);
+        guard taken(std::move(other));
+        std::swap(of_, taken.of_);
         return *this;
     }
     ~guard() { release(); }

@@ -248,6 +248,7 @@ task_handle<T> to_callback(loop& home, task<T> body, F&& then,
     auto tells = std::make_unique<sender>(std::forward<F>(then));
     auto* const started = new detail::task_state<T>(home, std::move(body), created);
     tells.release()->tell_of(*started);
+    started->start_later();
     return task_handle<T>(started);
 }
 /// The same on the running loop.

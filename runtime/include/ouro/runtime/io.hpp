@@ -81,6 +81,13 @@ struct resolve_op : op {
 /// Resolves `request.host` and `request.service`. A cancel frees the waiter at once. getaddrinfo(3)
 void resolve(loop& home, resolve_op& request) noexcept;
 
+struct job_op;
+/// Runs `request.work` on a thread of its pool, and completes with 0 when it has returned. A cancel
+/// takes back a job that no thread has begun, and waits for one that has. EAGAIN: there is no
+/// thread to be had; ESHUTDOWN: the pool takes no more jobs. An engine that plays threads completes
+/// it unworked when its turn has come; whoever waits runs it then.
+void offload(loop& home, job_op& request) noexcept;
+
 /// Makes a socket: close-on-exec, counted. socket(2)
 [[nodiscard]] result<int> socket(loop& home, int family, int type, int protocol);
 /// Makes a connected pair: close-on-exec, counted. socketpair(2)

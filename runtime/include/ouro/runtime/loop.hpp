@@ -21,6 +21,7 @@ namespace ouro {
 using clock = std::chrono::steady_clock;
 
 class loop;
+class thread_pool;
 template <class T>
 class task;
 template <class T>
@@ -81,6 +82,7 @@ enum uring_feature : unsigned {
     feature_incremental_buffers = 8,  ///< 6.12
     feature_register_ring_fd = 16,    ///< 5.18
     feature_fast_send = 32,           ///< the send that makes no completion unless it failed (5.17)
+    feature_ring_messages = 64,       ///< wake-ups from ring to ring instead of an eventfd (6.12)
 };
 
 /// What the loop holds right now. All zero when it is idle and everything was closed.
@@ -108,6 +110,8 @@ struct loop_statistics {
     std::uint64_t ring_exhausted = 0;    ///< times the shared receive ring had no buffer left
     std::uint64_t late_completions = 0;  ///< completions of an earlier use of an op, ignored
     std::uint64_t enter_retries = 0;     ///< io_uring_enter calls that gave EINTR, EAGAIN or EBUSY
+    std::uint64_t wakes = 0;             ///< wake-ups by other threads
+    std::uint64_t ring_wakes = 0;        ///< those of them that came as messages between rings
 };
 
 /// How bad a report is.
@@ -233,6 +237,11 @@ class loop {
 
     /// What other threads may use: `post` and `stop`.
     loop_handle get_handle() const noexcept;
+
+    /// The pool in which `to_thread` runs its jobs. Several loops may share one. Null: a pool of the
+    /// loop's own, made when it is needed. A loop that closes lets its own end without waiting
+    /// (rule 60).
+    void set_default_executor(std::shared_ptr<thread_pool> pool) noexcept;
 
     /// Receives events nobody awaits. Default, also restored by an empty handler: one line on
     /// stderr (rules 71-74).

@@ -23,8 +23,11 @@ class loop_handle {
     /// Runs `what` on the loop's thread, after what it has queued so far, and wakes it if it sleeps
     /// (rules 48, 49).
     ///
-    /// Result  false when the loop is closed; `what` is then destroyed here.
-    /// Cost    one lock, and one system call when the loop sleeps.
+    /// Result   false when the loop is closed; `what` is then destroyed here.
+    /// Threads  any. On a thread that runs another loop the wake-up leaves at the end of the turn:
+    ///          a callback must not block until the other loop has done something.
+    /// Cost     one lock; one system call when the loop sleeps, and none more on a thread that runs
+    ///          a loop itself.
     bool post(callback what) const;
     /// `loop::stop` from another thread.
     bool stop() const noexcept;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -345,6 +346,9 @@ class last_in_first_out : public item_stack<T> {};
 /// The smallest item comes first.
 template <class T, class Compare>
 class smallest_first : public item_stack<T> {
+    static_assert(std::is_nothrow_move_constructible_v<T> && std::is_nothrow_move_assignable_v<T>,
+                  "items that throw when they are moved could not be kept in order");
+
   public:
     void add(T&& item) {
         item_stack<T>::add(std::move(item));

@@ -66,6 +66,7 @@ class staggered : public nursery, private timer_node {
 
     const std::size_t attempts_;
     const std::optional<clock::duration> delay_;
+    context values_ = context::current();  // attempts that start later see what the first one did
     std::vector<task_ref> started_;
     std::vector<error> errors_;
     std::optional<std::size_t> winner_;
@@ -102,14 +103,17 @@ class staggered_calls final : public staggered {
 /// Errors    the first one's failure, if it failed; the losers' are dropped. `errc::value_error`
 ///           for none at all.
 /// Cancel    cancels all of them and waits for their end.
-template <class T>
-task<race_winner<T>> race(std::vector<task<T>> all,
-                          std::source_location where = std::source_location::current()) {
+template <class A>
+task<race_winner<detail::awaited<A>>>
+race(std::vector<A> all, std::source_location where = std::source_location::current()) {
+    using T = detail::awaited<A>;
     if (all.empty()) co_return error(errc::value_error, "race of nobody");
     detail::first_past_the_post group(where);
     std::vector<task_handle<T>> runners;
     runners.reserve(all.size());
-    for (auto& each : all) runners.push_back(detail::start_in(group, std::move(each), where));
+    for (auto& each : all) {
+        runners.push_back(detail::start_in(group, detail::as_child(each), where));
+    }
     co_await group.wait_for_all();
     std::size_t index = 0;
     while (runners[index].core() != group.first()) ++index;

@@ -40,6 +40,8 @@ inline constexpr bool is_task<task<T>> = true;
 template <class F, class... Args>
 concept main_of = std::invocable<std::decay_t<F>&, std::decay_t<Args>...> &&
                   is_task<std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>...>>;
+template <class F, class... Args>
+using main_value = spawned_value<std::decay_t<F>, std::decay_t<Args>...>;
 
 }  // namespace detail
 
@@ -66,22 +68,20 @@ class runner {
     ///
     /// Result  what the task returned; its tasks go on in the next run.
     /// Errors  of the task; `errc::loop_running` inside a running loop (rule 703);
-    ///         `errc::invalid_state` once closed (rule 706); `errc::stopped_early` when `loop::stop`
-    ///         came first, or a `stop` of this and its limit. An exception of `body` is rethrown.
+    ///         `errc::invalid_state` once closed (rule 706); `errc::stopped_early` when
+    ///         `loop::stop` came first, or a `stop` of this and its limit. An exception of `body` is
+    ///         rethrown.
     ///         Throws as the constructor of `loop` when none can be made.
     template <class F, class... Args>
         requires detail::main_of<F, Args...>
-    result<detail::spawned_value<std::decay_t<F>, std::decay_t<Args>...>> run(F&& body,
-                                                                              Args&&... arguments) {
-        using value = detail::spawned_value<std::decay_t<F>, std::decay_t<Args>...>;
+    result<detail::main_value<F, Args...>> run(F&& body, Args&&... arguments) {
+        using value = detail::main_value<F, Args...>;
         if (auto ready = begin(); !ready) return result<value>(std::move(ready.error()));
-        auto* const main = new detail::task_state<value>(
-            get_loop(),
-            detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
-                std::forward<F>(body), std::forward<Args>(arguments)...),
-            {});
-        const task_handle<value> held(main);
-        const watched_main watched(*this, *main);
+        task<value> body_of_main = detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
+            std::forward<F>(body), std::forward<Args>(arguments)...);
+        const auto held = detail::make_task(get_loop(), std::move(body_of_main), {});
+        held.state().start_later();
+        const watched_main watched(*this, held.state());
         return get_loop().run_until_complete(held);
     }
     /// The loop, made now if there is none yet (rule 705). Throws `std::system_error` when it
@@ -140,7 +140,7 @@ int exit_code(const runner& of, const error& why) noexcept;
 template <class F, class... Args>
     requires detail::main_of<F, Args...>
 int run(run_options options, F&& body, Args&&... arguments) {
-    using value = detail::spawned_value<std::decay_t<F>, std::decay_t<Args>...>;
+    using value = detail::main_value<F, Args...>;
     runner with(std::move(options));
     if (!detail::has_loop(with)) return 1;
     const auto outcome = with.run(std::forward<F>(body), std::forward<Args>(arguments)...);

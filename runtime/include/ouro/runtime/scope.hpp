@@ -31,11 +31,17 @@ class scope {
     /// Enters the running task. Throws `errc::invalid_state` when there is none (rules 154, 172).
     scope(const char* kind, const std::source_location& where);
     ~scope();
+    /// Takes back a cancellation that it made. True when the task has no more requests than when it
+    /// was entered, so that nobody further out wants it to end (rules 145, 167); what was not
+    /// delivered yet is then dropped.
+    bool take_back() noexcept;
 
     clock::time_point deadline_ = clock::time_point::max();
+    const unsigned cancelling_before_;  // requests that were there when it was entered
 
   private:
     friend class nursery;
+    const bool due_before_;  // one of them was not delivered yet
     const char* kind_;
     std::source_location where_;
     task_core* owner_;

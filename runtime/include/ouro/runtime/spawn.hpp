@@ -97,6 +97,9 @@ class task_core : public task_runner, public list_link {
     }
     /// A cancellation came too late for the wait it was meant for: it is due at the next one.
     void defer_cancel() noexcept { must_cancel = came_late_ = cancel_requests_ != 0; }
+    /// Whoever was about to hear of its failure did not.
+    void unsee_failure() noexcept;
+    bool failed_unseen() const noexcept;
 
   protected:
     task_core(loop& home, promise_base& root, std::source_location created) noexcept;
@@ -113,7 +116,6 @@ class task_core : public task_runner, public list_link {
     friend class inspection;
     void step() noexcept;
     [[gnu::noinline]] void take_down() noexcept;  // a failure must not burden the way of a value
-    bool failed_unseen() const noexcept;
     void report_unseen() noexcept;
     [[gnu::noinline]] void finish() noexcept;
     void collect_outcome(promise_base& root) noexcept;
@@ -206,6 +208,7 @@ class join_wait : public wait_point, public done_hook {
     ~join_wait() { target_->release(); }
     void start() noexcept;
     void task_done() noexcept override;
+    void give_back() noexcept;
     task_core* waiter() const noexcept override;
 
     static void cancel_target(wait_point& wait, cancel_cause cause) noexcept;
@@ -215,6 +218,7 @@ class join_wait : public wait_point, public done_hook {
   protected:
     friend class task_core;
     task_core* target_;
+    bool first_to_see_ = false;  // of a failure, which nobody else has looked at
 };
 
 /// The await of a `task_handle`.
@@ -331,6 +335,14 @@ class task_ref {
     /// The error it ended with; false when it returned a value. The task must be done. Counts as
     /// seen (rule 92).
     error failure() const noexcept;
+    /// Runs `what` in the turn after it is done, in the order of these calls; if it is done, in the
+    /// next turn (rules 86, 87). `handle::cancel` takes it back, dropping the handle does not.
+    ///
+    /// Errors  throws `std::system_error`: `errc::loop_closed`, `errc::value_error` for an empty
+    ///         callback, and `errc::wrong_loop` when the task is done and its loop does not run in
+    ///         this thread. A loop that closes drops `what` unrun.
+    handle on_done(callback what,
+                   std::source_location created = std::source_location::current()) const;
 
     /// For the library's own layers: the task itself.
     detail::task_core* core() const noexcept { return core_; }

@@ -25,8 +25,15 @@ class nursery : public scope {
     /// Makes `child`, which has not started, one of its own.
     void adopt(task_core& child) noexcept;
     void cancel_children(cancel_cause cause, const words& why) noexcept;
-    /// Waits until no child is left, whatever happens: a cancellation of the parent goes on to the
-    /// children, and comes back as the error once they have ended (rule 153).
+    /// Ends when no child is left, or the parent is cancelled. Waiting for all of them allocates
+    /// nothing, so that it cannot fail, whatever happens (rule 153):
+    ///
+    ///     while (group.live() > 0) group.heed(co_await as_result(group.all_ended()));
+    waiter_list::waiter all_ended() noexcept;
+    /// Passes a cancellation of the parent on to the children; it comes back as the error once they
+    /// have ended.
+    void heed(result<> waited) noexcept;
+    /// `heed` until no child is left, then fails if the parent was cancelled.
     task<> wait_for_all();
 
     /// Unfinished children, for reports.
@@ -46,6 +53,8 @@ class nursery : public scope {
     /// The parent was cancelled while it waited for them.
     virtual void parent_cancelled(const error& why) noexcept;
 
+    error cancelled_;  // the parent's, to be passed on to it in the end
+
   private:
     friend class task_core;
     void ended(task_core& child) noexcept;
@@ -56,6 +65,11 @@ class nursery : public scope {
 };
 
 }  // namespace detail
+
+namespace detail {
+template <class T, class Body>
+task<T> run_group(Body body, std::source_location where);
+}
 
 /// Children of one task: all of them end before the call that made the group does. See
 /// `with_group`.
@@ -96,30 +110,40 @@ class task_group : private detail::nursery {
                          std::forward<F>(body), std::forward<Args>(arguments)...));
     }
 
-    /// Cancels the children and the body; the group then ends without an error. Harmless on one
-    /// that is ending (rule 159).
+    /// Cancels the children and the body; the group then ends without an error, unless it was to
+    /// yield a value and the body has none (`errc::cancelled`). Harmless on one that is ending
+    /// (rule 159).
     void cancel(detail::words why = {}) noexcept;
     /// Children that have not ended.
     std::size_t size() const noexcept { return live(); }
 
-    /// For makers of combinators: the body is over, with this error or this exception or neither.
-    /// Waits for the children, then fails with what the group failed with.
-    task<> leave(error body_failed, std::exception_ptr body_threw);
+    /// For makers of combinators: waits for the children, then fails with what the group failed
+    /// with.
+    task<> leave();
+
+  protected:
+    /// Whether a child that was cancelled has failed: not here, it just does not take part.
+    virtual bool fails_when_cancelled() const noexcept { return false; }
 
   private:
+    template <class T, class Body>
+    friend task<T> detail::run_group(Body body, std::source_location where);
     void require_open() const;
     void child_ended(detail::task_core& child) noexcept override;
     void parent_cancelled(const error& why) noexcept override;
-    void failed(error why) noexcept;
+    void body_over(error failed_with, std::exception_ptr threw) noexcept;
+    void failed(error why, std::exception_ptr threw) noexcept;
     void abort(cancel_cause cause, const detail::words& why) noexcept;
-    result<> fail();
+    void report_further(std::size_t from) noexcept;
+    void report(const error& why) noexcept;
+    result<> outcome();
 
-    std::vector<error> failures_;    // in the order in which they happened
-    error only_failure_;             // the first one, when there was no memory for the list
-    unsigned cancelling_before_;     // requests that the parent had when it entered
-    bool body_ended_ = false;        // the parent waits for the children
-    bool ending_ = false;            // everything was cancelled, nothing may be started
-    bool cancelled_parent_ = false;  // to end the body
+    error first_;                     // the failure that came first,
+    std::exception_ptr first_threw_;  // if it was an exception
+    std::vector<error> further_;      // in the order in which they happened
+    bool body_ended_ = false;         // the parent waits for the children
+    bool ending_ = false;             // everything was cancelled, nothing may be started
+    bool cancelled_parent_ = false;   // to end the body
 };
 
 namespace detail {
@@ -134,7 +158,9 @@ task<T> run_group(Body body, std::source_location where) {
     } catch (...) {
         threw = std::current_exception();
     }
-    co_await group.leave(ended && !*ended ? ended->error() : error(), threw);
+    group.body_over(ended && !*ended ? ended->error() : error(), threw);
+    while (group.live() > 0) group.heed(co_await as_result(group.all_ended()));
+    co_await group.outcome();
     if constexpr (!std::is_void_v<T>) co_return std::move(*ended);
 }
 
@@ -154,7 +180,7 @@ task<T> run_group(Body body, std::source_location where) {
 /// Result    what `body` returned.
 /// Errors    the first failure; when there were more, all of them are its `error::causes`, in the
 ///           order in which they happened. When the first one was an exception, that is rethrown
-///           and the others go to the exception handler.
+///           and the others go to the exception handler, as do those that there is no memory for.
 /// Cancel    cancels the children, waits for all of them, and ends cancelled, or with what they
 ///           failed with meanwhile (rules 143, 144).
 /// Lifetime  `body` is kept until the end, so that it may capture by reference. The group is not to

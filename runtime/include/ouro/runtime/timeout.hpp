@@ -49,18 +49,20 @@ class [[nodiscard]] timeout : public detail::scope, private detail::timer_node {
     /// Moves the deadline, or takes it away (rule 171). False once it has passed (rule 170).
     bool reschedule(std::optional<clock::time_point> when);
     /// True once the time has come, whatever the block made of it.
-    bool expired() const noexcept { return expired_; }
+    bool expired() const noexcept { return cancelled_ && !unnoticed(); }
 
   private:
     timeout(std::optional<clock::duration> delay, std::optional<clock::time_point> when,
             const std::source_location& where);
-    void set(std::optional<clock::time_point> when);
+    void set(std::optional<clock::time_point> when, bool passed);
+    /// It had no time from the start, and no await has told the task yet.
+    bool unnoticed() const noexcept { return at_once_ && owner().must_cancel; }
     static void came(timer_node& timer) noexcept;
     std::string reason() const;
 
     std::optional<clock::duration> delay_;  // as it was asked for, for the text
-    unsigned cancelling_before_;  // requests that were there when it was entered (rule 167)
-    bool expired_ = false;
+    bool cancelled_ = false;                // it has asked the task to end,
+    bool at_once_ = false;                  // without a timer
 };
 
 /// `timeout` with a point in time.
@@ -83,10 +85,20 @@ error no_time(const std::source_location& where) noexcept;
 /// Cancels what may be cancelled, and waits for its end.
 template <class Handle>
 task<awaited<Handle>> wait_without_time(Handle handle, std::source_location where) {
+    const task_ref self = current_task();
+    const unsigned before = self.cancelling();
     handle.cancel(cancel_cause::timeout);
     auto ended = co_await as_result(handle.join());
-    if (!ended && ended.error() == errc::cancelled) co_return no_time(where);
+    const bool only_ours = self.cancelling() <= before;  // the waiter was not cancelled meanwhile
+    if (only_ours && !ended && ended.error() == errc::cancelled) co_return no_time(where);
     co_return ended;
+}
+
+/// For one of several references: the others may want the value as well.
+template <class Handle>
+task<awaited<Handle>> join_until(Handle handle, clock::duration delay, std::source_location where) {
+    timeout limit(delay, where);
+    co_return co_await handle;
 }
 
 template <class T>
@@ -122,13 +134,19 @@ task<T> wait_for(task<T> body, std::chrono::duration<Rep, Period> delay,
     return detail::wait_until<task<T>>(std::move(body), detail::bounded(delay), where);
 }
 /// The same for a task that runs already, or a future.
-template <detail::cancellable Handle, class Rep, class Period>
-auto wait_for(Handle handle, std::chrono::duration<Rep, Period> delay,
+template <class Handle, class Rep, class Period>
+    requires detail::cancellable<std::remove_cvref_t<Handle>>
+auto wait_for(Handle&& handle, std::chrono::duration<Rep, Period> delay,
               std::source_location where = std::source_location::current()) {
+    using kept = std::remove_cvref_t<Handle>;
     if (delay <= delay.zero() && !handle.done()) {
-        return detail::wait_without_time<Handle>(std::move(handle), where);
+        return detail::wait_without_time<kept>(std::forward<Handle>(handle), where);
     }
-    return detail::wait_until<Handle>(std::move(handle), detail::bounded(delay), where);
+    if constexpr (std::is_lvalue_reference_v<Handle>) {
+        return detail::join_until<kept>(handle, detail::bounded(delay), where);
+    } else {
+        return detail::wait_until<kept>(std::move(handle), detail::bounded(delay), where);
+    }
 }
 /// The same for an innermost awaitable.
 template <detail::leaf_awaitable Leaf, class Rep, class Period>

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include <ouro/runtime/checks.hpp>
+#include <ouro/runtime/remote.hpp>
 
 #include "engine.hpp"
 #include "world.hpp"
@@ -47,6 +48,7 @@ enum class action : std::uint8_t {
     connect,
     poll,
     resolve,
+    job,
 };
 
 /// An operation the simulated kernel holds.
@@ -140,6 +142,16 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         });
         return true;
     }
+    bool offload(io::job_op& request) noexcept override {
+        const std::uint64_t number = start(request, action::job, -1).number;
+        const auto takes = microseconds(world_.luck.draw(purpose::delay, 50, 5'000));
+        world_.after(takes, [this, &request, number] {
+            const auto found = in_flight_.find(&request);
+            if (found == in_flight_.end() || found->second->number != number) return;
+            finish(*found->second, 0);
+        });
+        return true;
+    }
     void cancel(op& request) noexcept override { staged_.push_back({&request, 0, true}); }
     void cancel_all() noexcept override {
         hand_over();
@@ -177,10 +189,11 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         --lent_;
         ouro::detail::poison(lent.memory.get(), buffer_bytes_);
     }
-    void wake() noexcept override {
+    bool wake(engine*) noexcept override {
         const std::lock_guard lock(wake_guard_);
         woken_ = true;
         wake_signal_.notify_one();
+        return true;
     }
     bool foreign_thread() const noexcept override { return false; }
     bool foreign_process() const noexcept override { return false; }
@@ -354,7 +367,7 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         staged_.clear();
     }
     void submit_one(pending& held) noexcept {
-        if (held.what == action::resolve) return;
+        if (held.what == action::resolve || held.what == action::job) return;
         held.on = world_.find(held.fd);
         if (!held.on) return finish(held, -EBADF);
         world_.hold(*held.on);
@@ -403,6 +416,7 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
             return ready ? finish(held, ready) : wait(held);
         }
         case action::resolve:
+        case action::job:
             return;
         }
     }

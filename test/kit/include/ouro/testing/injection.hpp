@@ -23,7 +23,8 @@ enum class door_call : std::uint8_t {
     connect,
     read,
     poll,
-    resolve,  // async
+    resolve,
+    offload,  // async
     socket,
     socket_pair,
     bind,

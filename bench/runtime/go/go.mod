@@ -1,0 +1,3 @@
+module ouro.bench/runtime
+
+go 1.18

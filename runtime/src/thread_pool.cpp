@@ -1,0 +1,226 @@
+// Thread pools, and the loop's own.
+#include <ouro/runtime/thread_pool.hpp>
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "loop_state.hpp"
+#include "pool_core.hpp"
+#include "threads.hpp"
+
+namespace ouro {
+namespace detail {
+namespace {
+
+std::shared_ptr<pool_core> make_core(thread_pool_options options) {
+    if (options.threads == 0) {
+        const std::size_t processors = std::max<std::size_t>(1, usable_processors().size());
+        options.threads = static_cast<unsigned>(std::min<std::size_t>(32, processors + 4));
+    }
+    return std::make_shared<pool_core>(options.threads, std::move(options.name));
+}
+
+void run_job(pool_job& job) noexcept {
+    auto& request = static_cast<io::job_op&>(job);
+    request.work(request);
+    request.worked = true;
+    end_remote(request);
+}
+
+void take_back(remote_op& request) noexcept {
+    auto& job = static_cast<io::job_op&>(request);
+    if (job.pool->remove(job)) request.home->state().complete_later(request, -ECANCELED);
+}
+
+}  // namespace
+
+std::vector<int> usable_processors() {
+    std::vector<int> numbers;
+    cpu_set_t set;
+    if (::sched_getaffinity(0, sizeof set, &set) != 0) return numbers;
+    for (int i = 0; i < CPU_SETSIZE; ++i) {
+        if (CPU_ISSET(i, &set)) numbers.push_back(i);
+    }
+    return numbers;
+}
+
+// ---- the pool
+
+int pool_core::add(pool_job& job) noexcept {
+    const std::lock_guard lock(guard_);
+    if (closed_) return ESHUTDOWN;
+    queue_.push_back(job);
+    ++queued_;
+    if (queued_ <= idle_) {
+        work_.notify_one();
+    } else if (alive_ < most_ && !start_one() && alive_ == 0) {
+        job.unlink();
+        --queued_;
+        return EAGAIN;
+    }
+    return 0;
+}
+
+bool pool_core::start_one() try {
+    threads_.reserve(threads_.size() + 1);
+    threads_.push_back(start_thread(name_ + "-" + std::to_string(threads_.size() + 1),
+                                    [self = shared_from_this()] { self->live(); }));
+    ++alive_;
+    return true;
+} catch (...) {
+    return false;  // no memory or no thread to be had
+}
+
+void pool_core::live() {
+    std::unique_lock lock(guard_);
+    for (;;) {
+        if (pool_job* const job = queue_.pop_front()) {
+            --queued_;
+            lock.unlock();
+            job->perform(*job);  // it may be gone now
+            lock.lock();
+        } else if (closed_) {
+            break;
+        } else {
+            ++idle_;
+            work_.wait(lock);
+            --idle_;
+        }
+    }
+    frame_pool::trim();  // of a loop that a job has run
+    --alive_;
+    gone_.notify_all();
+}
+
+bool pool_core::remove(pool_job& job) noexcept {
+    const std::lock_guard lock(guard_);
+    if (!job.linked()) return false;
+    job.unlink();
+    --queued_;
+    return true;
+}
+
+bool pool_core::shutdown(std::chrono::nanoseconds limit) {
+    std::unique_lock lock(guard_);
+    closed_ = true;
+    work_.notify_all();
+    const auto is_this = [](const std::thread& each) {
+        return each.get_id() == std::this_thread::get_id();
+    };
+    const unsigned others_gone = std::ranges::any_of(threads_, is_this) ? 1 : 0;
+    const auto ended = [&] { return alive_ <= others_gone; };
+    constexpr auto forever = std::chrono::hours(24 * 365);
+    const bool in_time =
+        limit > forever ? (gone_.wait(lock, ended), true) : gone_.wait_for(lock, limit, ended);
+    for (std::thread& each : std::exchange(threads_, {})) {
+        if (in_time && !is_this(each)) {
+            lock.unlock();
+            each.join();
+            lock.lock();
+        } else {
+            each.detach();
+        }
+    }
+    return in_time;
+}
+
+bool pool_core::has_threads() const noexcept {
+    const std::lock_guard lock(guard_);
+    return !threads_.empty();
+}
+bool pool_core::closed() const noexcept {
+    const std::lock_guard lock(guard_);
+    return closed_;
+}
+std::size_t pool_core::threads() const noexcept {
+    const std::lock_guard lock(guard_);
+    return alive_;
+}
+std::size_t pool_core::waiting() const noexcept {
+    const std::lock_guard lock(guard_);
+    return queued_;
+}
+
+// ---- jobs of a loop
+
+error job_access::refused(int number, bool by_default) noexcept {
+    if (number != ESHUTDOWN) return error::from_errno(number, "run on a thread");
+    return error(errc::invalid_state, by_default ? "to_thread after shutdown_default_executor"
+                                                 : "run on a thread pool that was shut down");
+}
+
+void job_access::start(io::job_op& request) noexcept { io::offload(loop::current(), request); }
+
+void job_access::work_here(io::job_op& request) noexcept {
+    const off_loop apart;
+    request.work(request);
+}
+
+/// Finds the pool, which says whether it takes the job; the engine says whose threads these are.
+void job_access::submit(io::job_op& request) noexcept {
+    loop& home = loop::current();
+    if (!start_remote(home, request)) return;
+    if (request.pool->closed()) return home.state().complete_later(request, -ESHUTDOWN);
+    if (home.state().kernel->offload(request)) return;
+    // A thread that is none of the engine's: the loop does not count the job (rules 56, 60).
+    request.in_flight = false;
+    --home.state().live_ops;
+    if (const int failed = request.pool->add(request)) {
+        if (start_remote(home, request)) home.state().complete_later(request, -failed);
+    }
+}
+
+void start_job(loop_state& home, io::job_op& request) noexcept {
+    int failed = 0;
+    try {
+        if (!request.pool && home.executor_shut) failed = ESHUTDOWN;
+        if (!failed && !request.pool) request.pool = home.default_executor().core_;
+    } catch (const std::bad_alloc&) {
+        failed = ENOMEM;
+    }
+    if (!failed && request.pool->closed()) failed = ESHUTDOWN;
+    if (failed) return home.complete_later(request, -failed);
+    if (!home.kernel->offload(request)) queue_job(home, request);
+}
+
+void queue_job(loop_state& home, io::job_op& request) noexcept {
+    request.perform = &run_job;
+    hand_over(request, &take_back);
+    if (const int failed = request.pool->add(request)) home.complete_later(request, -failed);
+}
+
+thread_pool& loop_state::default_executor() {
+    if (!executor) executor = std::make_shared<thread_pool>();
+    return *executor;
+}
+
+}  // namespace detail
+
+thread_pool::thread_pool(thread_pool_options options)
+    : core_(detail::make_core(std::move(options))) {}
+
+thread_pool::~thread_pool() {
+    if (core_->has_threads()) core_->shutdown(std::chrono::nanoseconds::max());
+}
+
+bool thread_pool::shutdown(std::chrono::nanoseconds limit) { return core_->shutdown(limit); }
+std::size_t thread_pool::threads() const noexcept { return core_->threads(); }
+std::size_t thread_pool::waiting() const noexcept { return core_->waiting(); }
+
+task<> shutdown_default_executor(std::chrono::nanoseconds limit) {
+    detail::loop_state& home = loop::current().state();
+    home.executor_shut = true;
+    const auto pool = std::exchange(home.executor, nullptr);
+    if (!pool) co_return;
+    thread_pool aside({.threads = 1, .name = "ouro-join"});
+    const bool ended = co_await aside.run([&pool, limit] { return pool->shutdown(limit); });
+    if (ended) co_return;
+    home.report({.level = severity::warning,
+                 .message = detail::words("jobs of the default executor go on after its shutdown"),
+                 .error = {},
+                 .subject = "shutdown_default_executor"});
+}
+
+}  // namespace ouro

@@ -1,0 +1,156 @@
+// Waiting for a task without a hold on it.
+#include <ouro/runtime/shield.hpp>
+
+#include <boost/test/unit_test.hpp>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <ouro/runtime/timeout.hpp>
+
+#include "async_test.hpp"
+
+namespace ouro::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+task<int> give_later(int value, std::chrono::milliseconds delay) {
+    co_await sleep(delay);
+    co_return value;
+}
+task<int> fail_later(errc why, std::chrono::milliseconds delay) {
+    co_await sleep(delay);
+    co_return why;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(shielding)
+
+OURO_ASYNC_TEST(a_shield_gives_what_the_task_gave) {
+    auto inner = spawn(give_later(3, 1ms));
+    BOOST_TEST(co_await shield(inner) == 3);
+    BOOST_TEST(co_await shield(give_later(4, 1ms)) == 4);
+    const auto failed = co_await as_result(shield(fail_later(errc::unsupported, 1ms)));
+    BOOST_TEST((failed.error() == errc::unsupported));
+    auto throws = []() -> task<int> {
+        co_await yield();
+        throw std::runtime_error("thrown on purpose");
+    };
+    BOOST_CHECK_THROW(co_await shield(throws()), std::runtime_error);
+    auto moves = []() -> task<std::unique_ptr<int>> { co_return std::make_unique<int>(7); };
+    BOOST_TEST(*co_await shield(moves()) == 7);
+}
+
+// rules 183, 184
+OURO_ASYNC_TEST(cancelling_the_waiter_leaves_the_task_alone) {
+    auto inner = spawn(give_later(3, 9ms));
+    auto waiting = spawn([](task_handle<int> on) -> task<> { (void)co_await shield(on); }, inner);
+    co_await settle();
+    BOOST_TEST(waiting.cancel("the client went away"));
+    co_await settle();
+    BOOST_TEST(waiting.cancelled());
+    BOOST_TEST(inner.cancelling() == 0U);
+    BOOST_TEST(co_await inner == 3);
+}
+
+// rule 184
+OURO_ASYNC_TEST(a_body_behind_a_shield_goes_on_when_its_waiter_is_cancelled) {
+    auto story = std::make_shared<std::string>();
+    auto waiting = spawn([story]() -> task<> {
+        co_await shield([](std::shared_ptr<std::string> to) -> task<> {
+            co_await sleep(5ms);
+            *to += "committed";
+        }(story));
+    });
+    co_await settle();
+    waiting.cancel();
+    co_await settle();
+    BOOST_TEST(waiting.cancelled());
+    BOOST_TEST(story->empty());
+    co_await eventually([story] { return *story == "committed"; });
+}
+
+// rule 185
+OURO_ASYNC_TEST(cancelling_the_task_cancels_the_shield) {
+    auto inner = spawn(give_later(3, 1h));
+    auto waiting = spawn([](task_handle<int> on) -> task<> { (void)co_await shield(on); }, inner);
+    co_await settle();
+    inner.cancel();
+    co_await settle();
+    BOOST_TEST(waiting.cancelled());
+    BOOST_TEST(waiting.cancelling() == 0U);
+}
+
+// rule 186
+OURO_ASYNC_TEST(a_shield_of_a_finished_task_does_not_suspend) {
+    auto inner = spawn(give_later(3, 0ms));
+    co_await settle();
+    bool other_ran = false;
+    auto call = loop::current().call_soon([&] { other_ran = true; });
+    BOOST_TEST(co_await shield(inner) == 3);
+    BOOST_TEST(!other_ran);
+    call.cancel();
+}
+
+// rule 183
+OURO_ASYNC_TEST(a_deadline_ends_the_wait_and_not_the_task) {
+    auto inner = spawn(give_later(3, 20ms));
+    const auto ended = co_await as_result(wait_for(shield(inner), 2ms));
+    BOOST_TEST((ended.error() == std::errc::timed_out));
+    BOOST_TEST(!inner.done());
+    BOOST_TEST(co_await inner == 3);
+}
+
+// rule 187
+OURO_ASYNC_TEST(a_failure_after_the_waiter_has_gone_is_reported) {
+    auto waiting =
+        spawn([]() -> task<> { (void)co_await shield(fail_later(errc::unsupported, 5ms)); });
+    co_await settle();
+    waiting.cancel();
+    co_await settle();
+    BOOST_TEST(waiting.cancelled());
+    BOOST_TEST(take_reports().empty());
+    co_await sleep(10ms);
+    const auto reports = take_reports();
+    BOOST_TEST_REQUIRE(reports.size() == 1U);
+    BOOST_TEST((reports[0].error == errc::unsupported));
+}
+
+/// The waiter is cancelled in the turn in which the task fails: after the failure, before its step.
+static task<> race_failure_against_cancel(std::vector<task_handle<int>>& kept) {
+    auto cancels = std::make_shared<task_handle<>>();
+    auto inner = spawn([cancels]() -> task<int> {
+        co_await settle(3);
+        loop::current().call_soon([cancels] { cancels->cancel(); });  // runs before the waiter
+        co_return errc::unsupported;
+    });
+    kept.push_back(inner);
+    *cancels = spawn([](task_handle<int> on) -> task<> { (void)co_await shield(on); }, inner);
+    co_await settle(8);
+    BOOST_TEST(cancels->cancelled());
+    BOOST_TEST(inner.done());
+    *cancels = {};
+}
+
+// rule 187
+OURO_ASYNC_TEST(a_failure_on_its_way_to_a_waiter_that_is_cancelled_is_reported) {
+    std::vector<task_handle<int>> kept;
+    co_await race_failure_against_cancel(kept);
+    BOOST_TEST(take_reports().empty());  // somebody may still look
+    kept.clear();
+    const auto reports = take_reports();
+    BOOST_TEST_REQUIRE(reports.size() == 1U);
+    BOOST_TEST((reports[0].error == errc::unsupported));
+    co_await race_failure_against_cancel(kept);
+    BOOST_TEST((kept[0].failure() == errc::unsupported));
+    kept.clear();
+    BOOST_TEST(take_reports().empty());
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace ouro::test
