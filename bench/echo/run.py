@@ -8,18 +8,17 @@ ratios, then the counted figures and the bars. README.md in the folder above exp
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
 sys.dont_write_bytecode = True
 
 import counted as counting  # noqa: E402
 import report  # noqa: E402
+from machine import describe  # noqa: E402
 from processes import LOAD_CPU, SERVER_CPU, Failure, RunningServer, run_load  # noqa: E402
 from workloads import SERVERS, WORKLOADS  # noqa: E402
 
@@ -123,33 +122,6 @@ def measure_counted(bin_dir, servers, quick):
     return found
 
 
-def cmake_cache(bin_dir):
-    """Compiler and flags of the build the binaries come from."""
-    wanted = ("CMAKE_BUILD_TYPE", "CMAKE_CXX_COMPILER", "CMAKE_CXX_FLAGS",
-              "CMAKE_CXX_FLAGS_RELEASE", "CMAKE_CXX_FLAGS_RELWITHDEBINFO")
-    cache = bin_dir.parent / "CMakeCache.txt"
-    lines = cache.read_text().splitlines() if cache.exists() else []
-    found = {}
-    for line in lines:
-        name, _, value = line.partition("=")
-        if name.split(":")[0] in wanted:
-            found[name.split(":")[0]] = value
-    compiler = found.pop("CMAKE_CXX_COMPILER", None)
-    if compiler:
-        said = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
-        found["compiler"] = said.stdout.partition("\n")[0]
-    return found
-
-
-def describe_machine(bin_dir):
-    models = [line.partition(":")[2].strip()
-              for line in Path("/proc/cpuinfo").read_text().splitlines()
-              if line.startswith("model name")]
-    return {"kernel": platform.release(), "cpu": models[0] if models else platform.machine(),
-            "cpus": os.cpu_count(), "server_cpu": SERVER_CPU, "load_cpu": LOAD_CPU,
-            "load_average": os.getloadavg()[0], "build": cmake_cache(bin_dir)}
-
-
 def main():
     arguments = parse_arguments()
     bin_dir = find_binaries(arguments.bin)
@@ -161,7 +133,7 @@ def main():
         else:
             progress(f"{server.name}: not built, left out")
     bursts, length = burst_plan(arguments)
-    machine = describe_machine(bin_dir)
+    machine = {**describe(bin_dir), "server_cpu": SERVER_CPU, "load_cpu": LOAD_CPU}
     began = time.monotonic()
     runs, summaries = measure_all(bin_dir, workloads, servers, bursts, length)
     counted = {} if arguments.no_counted else measure_counted(bin_dir, servers, arguments.quick)

@@ -4,5 +4,6 @@ execute_process(COMMAND ${PROGRAM} OUTPUT_VARIABLE printed ERROR_VARIABLE compla
     RESULT_VARIABLE code)
 file(READ ${EXPECTED} expected)
 if(NOT code EQUAL 0 OR NOT complaints STREQUAL "" OR NOT printed STREQUAL expected)
-    message(FATAL_ERROR "exit code ${code}\n${complaints}printed:\n${printed}expected:\n${expected}")
+    message(FATAL_ERROR
+        "exit code ${code}\n${complaints}printed:\n${printed}expected:\n${expected}")
 endif()

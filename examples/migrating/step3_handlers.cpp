@@ -1,5 +1,5 @@
-// Step 3: the server answers in a coroutine, which its callback starts and the end of the connection
-// cancels. The client is as it was.
+// Step 3: the server answers in a coroutine, which its callback starts and the end of the
+// connection cancels. The client is as it was.
 #include <deque>
 
 #include "callback_client.hpp"

@@ -70,6 +70,11 @@ void future_core::loop_closed() noexcept {
     drop_future();
 }
 
+void future_core::forget_loop() noexcept {
+    home_ = nullptr;
+    while (hooks_.pop_front()) continue;
+}
+
 bool future_core::failed_unseen() const noexcept {
     return home_ && !seen_ && done() && state_ != outcome::value && !cancelled();
 }

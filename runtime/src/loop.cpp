@@ -92,35 +92,6 @@ void scheduled_call::call() noexcept {
     release();
 }
 
-done_call::done_call(loop_state& owner, callback callable, std::source_location where) noexcept
-    : scheduled_call(owner, std::move(callable), where) {
-    from = origin::done;
-    --home->live_calls;  // it is not queued yet
-}
-
-void done_call::due() noexcept {
-    if (home->closing) return drop();
-    waiting = false;
-    let_go();
-    ++home->live_calls;
-    home->ready.push(*this);
-}
-
-void done_call::drop() noexcept {
-    waiting = false;
-    cancelled = true;
-    let_go();
-    what.reset();
-    release();
-}
-
-void done_call::withdraw() noexcept {
-    if (!waiting) return;  // it is in the ready queue, which skips it, or was dropped
-    waiting = false;
-    let_go();
-    release();
-}
-
 // ---- one turn
 
 loop_state::loop_state(loop& owner, const loop_options& options)
@@ -422,6 +393,7 @@ loop::~loop() {
     // exit() is called from inside a run, the process goes down with everything as it is.
     const bool exiting = is_running() && state_->thread == std::this_thread::get_id();
     if (state_->kernel->foreign_process() || exiting) {
+        while (auto* each = state_->futures.pop_front()) each->forget_loop();
         (void)state_.release();
         return;
     }

@@ -22,7 +22,7 @@ class pool_core : public std::enable_shared_from_this<pool_core> {
     int add(pool_job& job) noexcept;
     /// Takes `job` back; false when a thread has begun it.
     bool remove(pool_job& job) noexcept;
-    /// No more jobs; false when those it has are not done within `limit`.
+    /// Takes no more jobs; false when those it has are not done within `limit`.
     bool shutdown(std::chrono::nanoseconds limit);
     /// True while there are threads to wait for.
     bool has_threads() const noexcept;
@@ -39,11 +39,11 @@ class pool_core : public std::enable_shared_from_this<pool_core> {
     const std::string name_;
     mutable std::mutex guard_;
     std::condition_variable work_;  // for idle threads
-    std::condition_variable gone_;  // for whoever shuts it down
+    std::condition_variable done_;  // for whoever shuts it down
     list<pool_job> queue_;
     std::size_t queued_ = 0;
     std::vector<std::thread> threads_;
-    unsigned alive_ = 0;
+    unsigned busy_ = 0;
     unsigned idle_ = 0;
     bool closed_ = false;
 };

@@ -1,13 +1,13 @@
 // How a program ends: signals, the grace they give, and who did not leave.
 #include <ouro/runtime/inspect.hpp>
 #include <ouro/runtime/run.hpp>
+#include <ouro/runtime/thread_pool.hpp>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
-
-#include <ouro/runtime/inspect.hpp>
 
 #include "loop_state.hpp"
 #include "process_signals.hpp"
@@ -18,6 +18,8 @@ namespace detail {
 namespace {
 
 constexpr int exit_code_of_signals = 128;  // as shells have it
+// How long the end waits for jobs of the default executor (rule 699).
+constexpr auto longest_join = std::chrono::seconds(300);
 
 void say(const std::string& text) noexcept { std::fwrite(text.data(), 1, text.size(), stderr); }
 
@@ -47,6 +49,7 @@ struct run_state final : signal_listener {
     run_options options;
     std::unique_ptr<loop> home;
     task_core* main = nullptr;  // while it runs
+    context values;             // from one main task to the next (rule 705)
     timer_handle limit;
     clock::time_point end{};  // of the time to end; none is set at the epoch
     int asked_by = 0;         // the first signal of this run
@@ -113,6 +116,11 @@ namespace {
 result<> see_off(loop& home, clock::time_point end) {
     loop_state& state = home.state();
     state.see_off(end);
+    // A pool that others have too is theirs to end.
+    if (state.executor && state.executor.use_count() == 1) {
+        const auto left = std::min<clock::duration>(end - home.time(), longest_join);
+        (void)home.run_until_complete(shutdown_default_executor(std::max(left, {})));
+    }
     if (!state.live_tasks) return {};
     return error(std::errc::timed_out, words([&state] {
                      return "wait for tasks to end; still there:\n" + dump_tasks(state.self);
@@ -173,6 +181,7 @@ result<> runner::begin() {
 
 runner::watched_main::watched_main(runner& of, detail::task_core& main) : runner_(of) {
     of.state_->main = &main;
+    main.set_context(of.state_->values);
     of.state_->listen();
 }
 
@@ -184,6 +193,7 @@ runner::watched_main::~watched_main() {
         state.ended_by = state.asked_by;
     }
     state.unlisten();
+    state.values = main.values();
 }
 
 void runner::stop(clock::duration grace) {

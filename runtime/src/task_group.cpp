@@ -35,7 +35,7 @@ nursery::~nursery() {
 
 void nursery::cancel_children(cancel_cause cause, const words& why) noexcept {
     for (auto* each = children_.front(); each; each = children_.after(*each)) {
-        each->task->cancel(cause, why);
+        each->task->cancel(cause, words([&] { return why.text(); }));  // a plain copy may throw
     }
 }
 

@@ -55,7 +55,7 @@ int pool_core::add(pool_job& job) noexcept {
     ++queued_;
     if (queued_ <= idle_) {
         work_.notify_one();
-    } else if (alive_ < most_ && !start_one() && alive_ == 0) {
+    } else if (threads_.size() < most_ && !start_one() && threads_.empty()) {
         job.unlink();
         --queued_;
         return EAGAIN;
@@ -67,7 +67,6 @@ bool pool_core::start_one() try {
     threads_.reserve(threads_.size() + 1);
     threads_.push_back(start_thread(name_ + "-" + std::to_string(threads_.size() + 1),
                                     [self = shared_from_this()] { self->live(); }));
-    ++alive_;
     return true;
 } catch (...) {
     return false;  // no memory or no thread to be had
@@ -78,9 +77,12 @@ void pool_core::live() {
     for (;;) {
         if (pool_job* const job = queue_.pop_front()) {
             --queued_;
+            ++busy_;
             lock.unlock();
             job->perform(*job);  // it may be gone now
             lock.lock();
+            --busy_;
+            if (closed_) done_.notify_all();
         } else if (closed_) {
             break;
         } else {
@@ -90,8 +92,6 @@ void pool_core::live() {
         }
     }
     frame_pool::trim();  // of a loop that a job has run
-    --alive_;
-    gone_.notify_all();
 }
 
 bool pool_core::remove(pool_job& job) noexcept {
@@ -99,6 +99,7 @@ bool pool_core::remove(pool_job& job) noexcept {
     if (!job.linked()) return false;
     job.unlink();
     --queued_;
+    if (closed_) done_.notify_all();
     return true;
 }
 
@@ -109,20 +110,15 @@ bool pool_core::shutdown(std::chrono::nanoseconds limit) {
     const auto is_this = [](const std::thread& each) {
         return each.get_id() == std::this_thread::get_id();
     };
-    const unsigned others_gone = std::ranges::any_of(threads_, is_this) ? 1 : 0;
-    const auto ended = [&] { return alive_ <= others_gone; };
+    // A job of its own may end it, and is not waited for.
+    const unsigned own = std::ranges::any_of(threads_, is_this) ? 1 : 0;
+    const auto over = [&] { return queued_ == 0 && busy_ <= own; };
     constexpr auto forever = std::chrono::hours(24 * 365);
     const bool in_time =
-        limit > forever ? (gone_.wait(lock, ended), true) : gone_.wait_for(lock, limit, ended);
-    for (std::thread& each : std::exchange(threads_, {})) {
-        if (in_time && !is_this(each)) {
-            lock.unlock();
-            each.join();
-            lock.lock();
-        } else {
-            each.detach();
-        }
-    }
+        limit > forever ? (done_.wait(lock, over), true) : done_.wait_for(lock, limit, over);
+    std::vector<std::thread> left = std::exchange(threads_, {});
+    lock.unlock();
+    for (std::thread& each : left) in_time && !is_this(each) ? each.join() : each.detach();
     return in_time;
 }
 
@@ -136,7 +132,7 @@ bool pool_core::closed() const noexcept {
 }
 std::size_t pool_core::threads() const noexcept {
     const std::lock_guard lock(guard_);
-    return alive_;
+    return threads_.size();
 }
 std::size_t pool_core::waiting() const noexcept {
     const std::lock_guard lock(guard_);
@@ -158,7 +154,6 @@ void job_access::work_here(io::job_op& request) noexcept {
     request.work(request);
 }
 
-/// Finds the pool, which says whether it takes the job; the engine says whose threads these are.
 void job_access::submit(io::job_op& request) noexcept {
     loop& home = loop::current();
     if (!start_remote(home, request)) return;
@@ -172,6 +167,7 @@ void job_access::submit(io::job_op& request) noexcept {
     }
 }
 
+/// Finds the pool, which says whether it takes the job; the engine says whose threads these are.
 void start_job(loop_state& home, io::job_op& request) noexcept {
     int failed = 0;
     try {

@@ -9,21 +9,15 @@
 #include <utility>
 #include <vector>
 
+#include "process_signals.hpp"
+
 namespace ouro::detail {
 
 /// Starts a thread with a name and all signals blocked: they are for threads of the program's own.
 /// Throws `std::system_error` when there is none to be had.
 template <class Body>
 std::thread start_thread(const std::string& name, Body body) {
-    struct blocked_here {  // the new thread inherits this
-        blocked_here() noexcept {
-            sigset_t all;
-            ::sigfillset(&all);
-            ::pthread_sigmask(SIG_SETMASK, &all, &before);
-        }
-        ~blocked_here() { ::pthread_sigmask(SIG_SETMASK, &before, nullptr); }
-        sigset_t before;
-    } const blocked;
+    const signals_blocked quiet;  // the new thread inherits this
     constexpr std::size_t longest = 15;  // the kernel refuses more
     std::thread made(std::move(body));
     ::pthread_setname_np(made.native_handle(), name.substr(0, longest).c_str());

@@ -79,6 +79,7 @@ OURO_ASYNC_TEST(a_failure_of_what_is_awaited_is_that_of_the_task) {
     auto failed = spawn([]() -> task<> { co_await result<>(errc::unsupported); });
     const auto ended = co_await as_result(as_task(failed));
     BOOST_TEST((ended.error() == errc::unsupported));
+    BOOST_TEST_REQUIRE(failed.done());
     BOOST_TEST((failed.failure() == errc::unsupported));
 }
 

@@ -8,6 +8,8 @@
 #include <stdexcept>
 #include <string>
 
+#include <ouro/testing/allocation_faults.hpp>
+
 #include "child_process.hpp"
 
 namespace ouro::test {
@@ -179,6 +181,19 @@ BOOST_AUTO_TEST_CASE(a_long_trail_keeps_both_ends_and_tells_how_much_it_left_out
     BOOST_TEST(made.trail().front().line() == first.line());
     BOOST_TEST(made.trail().back().line() == last.line());
     BOOST_TEST(contains(made.describe(), std::to_string(1002 - made.trail().size()) + " more"));
+}
+
+BOOST_AUTO_TEST_CASE(a_text_for_people_that_cannot_be_copied_is_empty) {
+    const detail::words text("a text that is not short at all");
+    detail::words assigned("another text that is not short");
+    testing::allocation_faults::arm(1, true);
+    const detail::words copy(text);
+    assigned = text;
+    testing::allocation_faults::disarm();
+    BOOST_TEST(copy.empty());
+    BOOST_TEST(assigned.empty());
+    const detail::words again(text);
+    BOOST_TEST(again.text() == text.text());
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -3,12 +3,15 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <chrono>
+#include <cstdlib>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "async_test.hpp"
+#include "child_process.hpp"
 
 namespace ouro::test {
 namespace {
@@ -442,6 +445,25 @@ BOOST_AUTO_TEST_CASE(promises_and_futures_outlive_their_loop) {
     const promise<int> maker(next);
     auto waits = [](future<std::string> from) -> task<std::string> { co_return co_await from; };
     BOOST_TEST(next.run_until_complete(waits(waiting)).value() == "late");
+}
+
+BOOST_AUTO_TEST_CASE(an_exit_from_inside_a_run_leaves_futures_that_can_be_destroyed) {
+    const auto child = in_child([]() -> int {
+        static std::unique_ptr<promise<int>> maker, failed;  // destroyed after the loop
+        static future<int> unseen;
+        static loop home(options_for(engine::uring));
+        maker = std::make_unique<promise<int>>(home);
+        failed = std::make_unique<promise<int>>(home);
+        unseen = failed->get_future();
+        failed->set_error(errc::unsupported);
+        auto waits = [](future<int> from) -> task<int> { co_return co_await from; };
+        spawn(home, waits(maker->get_future()));
+        home.call_later(std::chrono::milliseconds(1), [] { std::exit(0); });
+        home.run_forever();
+        return 1;
+    });
+    BOOST_TEST(child.exit_code == 0);
+    BOOST_TEST(child.signal == 0);
 }
 
 BOOST_AUTO_TEST_CASE(a_loop_that_closes_takes_waiters_and_drops_callbacks_on_their_way) {

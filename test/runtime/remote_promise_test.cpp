@@ -151,6 +151,7 @@ BOOST_AUTO_TEST_CASE(a_value_for_a_closed_loop_dies_where_it_was_set) {
         });
         home.run_forever();
     }
+    BOOST_TEST(maker->abandoned());
     std::thread::id other_thread;
     std::thread([&] {
         other_thread = std::this_thread::get_id();

@@ -275,7 +275,8 @@ BOOST_AUTO_TEST_CASE(signals_act_as_always_without_the_option_and_outside_the_ma
 
 BOOST_AUTO_TEST_CASE(handlers_and_sets_of_the_program_come_before_those_of_run) {
     const auto child = in_child([] {
-        return run([]() -> task<> {
+        int stage = 0;
+        const int code = run([&stage]() -> task<> {
             bool told = false;
             co_await add_signal_handler(SIGTERM, [&told] { told = true; });
             send_signal(SIGTERM);
@@ -286,9 +287,12 @@ BOOST_AUTO_TEST_CASE(handlers_and_sets_of_the_program_come_before_those_of_run) 
                 send_signal(SIGTERM);
                 (void)co_await set.next();
             }
+            stage = 1;
             send_signal(SIGTERM);  // nobody else listens any more
             co_await sleep(1h);
+            stage = 2;
         });
+        return stage == 1 ? code : 99;
     });
     BOOST_TEST(child.exit_code == 128 + SIGTERM);
     BOOST_TEST(child.errors == "");
@@ -316,6 +320,39 @@ BOOST_AUTO_TEST_CASE(sigquit_prints_all_tasks_on_demand_and_the_program_goes_on)
         });
     });
     BOOST_TEST(without.signal == SIGQUIT);
+}
+
+// rule 705
+BOOST_AUTO_TEST_CASE(what_one_main_task_sets_the_next_one_sees) {
+    static task_local<int> counted{1};
+    runner several;
+    const auto count = []() -> task<int> {
+        counted.set(counted.get() + 1);
+        co_return counted.get();
+    };
+    BOOST_TEST(several.run(count).value() == 2);
+    BOOST_TEST(several.run(count).value() == 3);
+    BOOST_TEST(counted.get() == 1);  // outside of them nothing has changed
+}
+
+// rule 699
+BOOST_AUTO_TEST_CASE(jobs_of_the_default_executor_end_before_the_loop_does) {
+    bool ended = false;
+    runner one;
+    const auto leave_it = [&ended]() -> task<> {
+        auto starts = std::make_shared<std::atomic<bool>>(false);
+        spawn([starts, &ended]() -> task<> {
+            co_await to_thread([starts, &ended] {
+                starts->store(true);
+                std::this_thread::sleep_for(std::chrono::milliseconds(20));
+                ended = true;
+            });
+        });
+        while (!starts->load()) co_await yield();
+    };
+    BOOST_TEST(one.run(leave_it).has_value());
+    BOOST_TEST(one.close().has_value());
+    BOOST_TEST(ended);
 }
 
 // rules 705, 706
@@ -404,6 +441,7 @@ BOOST_AUTO_TEST_CASE(stop_gives_a_limit_of_its_own_and_close_tells_who_did_not_l
         co_await stay();
     });
     BOOST_TEST((ended.error() == errc::stopped_early));
+    BOOST_TEST((world.elapsed() >= 5s && world.elapsed() < 6s));
     const auto left = simulated.close();
     BOOST_TEST_REQUIRE(!left.has_value());
     BOOST_TEST((left.error() == std::errc::timed_out));

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <ouro/runtime/future.hpp>
 #include <ouro/runtime/timeout.hpp>
 
 #include "async_test.hpp"
@@ -47,31 +48,38 @@ OURO_ASYNC_TEST(a_shield_gives_what_the_task_gave) {
 
 // rules 183, 184
 OURO_ASYNC_TEST(cancelling_the_waiter_leaves_the_task_alone) {
-    auto inner = spawn(give_later(3, 9ms));
+    const promise<int> gate;
+    auto inner = spawn(as_task(gate.get_future()));
     auto waiting = spawn([](task_handle<int> on) -> task<> { (void)co_await shield(on); }, inner);
     co_await settle();
     BOOST_TEST(waiting.cancel("the client went away"));
     co_await settle();
     BOOST_TEST(waiting.cancelled());
     BOOST_TEST(inner.cancelling() == 0U);
+    gate.set_value(3);
     BOOST_TEST(co_await inner == 3);
 }
 
 // rule 184
 OURO_ASYNC_TEST(a_body_behind_a_shield_goes_on_when_its_waiter_is_cancelled) {
+    const promise<int> gate;
     auto story = std::make_shared<std::string>();
-    auto waiting = spawn([story]() -> task<> {
-        co_await shield([](std::shared_ptr<std::string> to) -> task<> {
-            co_await sleep(5ms);
-            *to += "committed";
-        }(story));
-    });
+    auto waiting = spawn(
+        [story](future<int> from) -> task<> {
+            co_await shield([](std::shared_ptr<std::string> to, future<int> opened) -> task<> {
+                (void)co_await opened;
+                *to += "committed";
+            }(story, from));
+        },
+        gate.get_future());
     co_await settle();
     waiting.cancel();
     co_await settle();
     BOOST_TEST(waiting.cancelled());
     BOOST_TEST(story->empty());
-    co_await eventually([story] { return *story == "committed"; });
+    gate.set_value(1);
+    co_await settle();
+    BOOST_TEST(*story == "committed");
 }
 
 // rule 185
@@ -98,23 +106,33 @@ OURO_ASYNC_TEST(a_shield_of_a_finished_task_does_not_suspend) {
 
 // rule 183
 OURO_ASYNC_TEST(a_deadline_ends_the_wait_and_not_the_task) {
-    auto inner = spawn(give_later(3, 20ms));
+    const promise<int> gate;
+    auto inner = spawn(as_task(gate.get_future()));
     const auto ended = co_await as_result(wait_for(shield(inner), 2ms));
     BOOST_TEST((ended.error() == std::errc::timed_out));
     BOOST_TEST(!inner.done());
+    gate.set_value(3);
     BOOST_TEST(co_await inner == 3);
 }
 
 // rule 187
 OURO_ASYNC_TEST(a_failure_after_the_waiter_has_gone_is_reported) {
-    auto waiting =
-        spawn([]() -> task<> { (void)co_await shield(fail_later(errc::unsupported, 5ms)); });
+    const promise<int> gate;
+    auto waiting = spawn(
+        [](future<int> from) -> task<> {
+            co_await shield([](future<int> opened) -> task<> {
+                (void)co_await opened;
+                co_await result<>(errc::unsupported);
+            }(from));
+        },
+        gate.get_future());
     co_await settle();
     waiting.cancel();
     co_await settle();
     BOOST_TEST(waiting.cancelled());
     BOOST_TEST(take_reports().empty());
-    co_await sleep(10ms);
+    gate.set_value(1);
+    co_await settle();
     const auto reports = take_reports();
     BOOST_TEST_REQUIRE(reports.size() == 1U);
     BOOST_TEST((reports[0].error == errc::unsupported));
@@ -146,6 +164,7 @@ OURO_ASYNC_TEST(a_failure_on_its_way_to_a_waiter_that_is_cancelled_is_reported) 
     BOOST_TEST_REQUIRE(reports.size() == 1U);
     BOOST_TEST((reports[0].error == errc::unsupported));
     co_await race_failure_against_cancel(kept);
+    BOOST_TEST_REQUIRE(kept[0].done());
     BOOST_TEST((kept[0].failure() == errc::unsupported));
     kept.clear();
     BOOST_TEST(take_reports().empty());

@@ -7,7 +7,6 @@
 
 #include <atomic>
 #include <csignal>
-#include <future>
 #include <thread>
 
 #include "async_test.hpp"
@@ -56,20 +55,28 @@ struct counting_loop {
     int awaited = -1;
 };
 
-/// A thread that waits for nothing but signals, and was there before anybody blocked one.
+/// A thread that was there before anybody blocked a signal. It waits in a system call that
+/// ThreadSanitizer knows, which holds handlers back elsewhere.
 class open_thread {
   public:
-    open_thread() : thread_([this] { until_.get_future().wait(); }) {}
+    open_thread() {
+        BOOST_REQUIRE(::pipe(ends_) == 0);
+        thread_ = std::thread([from = ends_[0]] {
+            char byte;
+            while (::read(from, &byte, 1) < 0) continue;
+        });
+    }
     ~open_thread() {
-        until_.set_value();
+        ::close(ends_[1]);
         thread_.join();
+        ::close(ends_[0]);
     }
     open_thread(const open_thread&) = delete;
     open_thread& operator=(const open_thread&) = delete;
     void kill(int signum) { ::pthread_kill(thread_.native_handle(), signum); }
 
   private:
-    std::promise<void> until_;
+    int ends_[2] = {-1, -1};
     std::thread thread_;
 };
 

@@ -39,7 +39,7 @@ void bell::ring() noexcept {
         if (::syscall(__NR_io_uring_register, -1, abi::register_send_message, &entry, 1) >= 0)
             return;
         // Not so when the ring is not enabled yet (EBADFD), or for want of memory.
-        if (errno == EINVAL || errno == EPERM || errno == EACCES) may_call.store(false);
+        if (errno == EINVAL || errno == EPERM || errno == ENOSYS) may_call.store(false);
     }
     ring_by_event();
 }

@@ -13,6 +13,7 @@
 #include <memory>
 
 #include <ouro/runtime/io.hpp>
+#include <ouro/runtime/thread_pool.hpp>
 
 #include "../../runtime/noted_op.hpp"
 #include "engine.hpp"
@@ -206,6 +207,28 @@ BOOST_AUTO_TEST_CASE(every_operation_fails_once_with_each_error_that_is_legal_fo
                          });
         }
     }
+}
+
+BOOST_AUTO_TEST_CASE(a_job_finds_no_thread_or_begins_later) {
+    for (const int number : testing::legal_errors(door_call::offload)) {
+        static int expected;
+        expected = number;
+        run_injected({.plan = {{testing::fault_kind::op_fails, 1, number}}},
+                     [](injection& faults) -> task<> {
+                         const auto ran = std::make_shared<int>(0);
+                         const auto refused = co_await as_result(to_thread([ran] { ++*ran; }));
+                         BOOST_TEST(refused.error().code().value() == expected);
+                         BOOST_TEST(*ran == 0);
+                         co_await to_thread([ran] { ++*ran; });
+                         BOOST_TEST(*ran == 1);
+                         BOOST_TEST(faults.struck() == 1U);
+                     });
+    }
+    run_with_plan("op_waits@1=3", [](injection& faults) -> task<> {
+        BOOST_TEST(co_await to_thread([] { return 5; }) == 5);
+        BOOST_TEST(faults.struck() == 1U);
+        BOOST_TEST(to_string(faults.seen().at(0)) == "offload");
+    });
 }
 
 BOOST_AUTO_TEST_CASE(every_synchronous_call_fails_with_each_error_that_is_legal_for_it) {

@@ -1,6 +1,7 @@
 // Watching tasks without owning them: `wait`, and `as_completed`.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -88,7 +89,7 @@ std::optional<clock::time_point> deadline_of(std::optional<clock::duration> limi
 ///           another loop.
 /// Cancel    ends the wait; the tasks go on.
 /// Cost      n log n for n tasks.
-template <class Handle>
+template <std::derived_from<task_ref> Handle>
 task<wait_outcome<Handle>> wait(std::vector<Handle> tasks,
                                 return_when policy = return_when::all_completed,
                                 std::optional<clock::duration> limit = {}) {
@@ -112,7 +113,7 @@ task<wait_outcome<Handle>> wait(std::vector<Handle> tasks,
 ///
 /// Lifetime  may be left and taken up again at any time. The tasks are not cancelled.
 /// Cost      n log n for n tasks.
-template <class Handle>
+template <std::derived_from<task_ref> Handle>
 class as_completed {
   public:
     /// `limit`: how long all of them may take together.

@@ -79,6 +79,12 @@ class words {
     words() noexcept = default;
     words(std::string text) noexcept : text_(std::move(text)) {}
     words(const char* text) noexcept : words([text] { return std::string(text); }) {}
+    words(const words& other) noexcept : words([&] { return other.text_; }) {}
+    words(words&&) noexcept = default;
+    words& operator=(words other) noexcept {
+        text_.swap(other.text_);
+        return *this;
+    }
     template <std::invocable Phrase>
     words(Phrase&& phrase) noexcept {
         try {

@@ -55,6 +55,8 @@ class future_core : public list_link {
     void add_hook(future_hook& hook) noexcept { hooks_.push_back(hook); }
     /// Its loop is gone: reports what nobody has seen, and forgets whom to tell.
     void loop_closed() noexcept;
+    /// Its loop was given up without a close: nobody is told of anything.
+    void forget_loop() noexcept;
 
     void add_promise() noexcept { ++promises_; }
     void drop_promise() noexcept;

@@ -56,13 +56,13 @@ class remote_state final : public future_state<T>, private future_hook {
     }
     ~remote_state() override {
         link_->target = nullptr;
-        link_->abandoned.store(true, std::memory_order_relaxed);
+        abandon();
     }
 
   private:
-    void future_done() noexcept override {  // set or cancelled: nothing else is of use to it
-        link_->abandoned.store(true, std::memory_order_relaxed);
-    }
+    void future_done() noexcept override { abandon(); }  // it is set, or was cancelled
+    void loop_closed() noexcept override { abandon(); }
+    void abandon() noexcept { link_->abandoned.store(true, std::memory_order_relaxed); }
     std::shared_ptr<typed_link<T>> link_;
 };
 
@@ -213,7 +213,8 @@ class remote_promise {
     }
     /// True while it was not used up, nor moved from.
     explicit operator bool() const noexcept { return link_ != nullptr; }
-    /// True when nobody would hear of a result any more: the future is gone or was cancelled. A
+    /// True when nobody would hear of a result any more: the future or the loop is gone, or it was
+    /// cancelled. A
     /// long job may look at it from time to time and give up.
     bool abandoned() const noexcept {
         return !link_ || link_->abandoned.load(std::memory_order_relaxed);

@@ -69,8 +69,8 @@ class runner {
     /// Result  what the task returned; its tasks go on in the next run.
     /// Errors  of the task; `errc::loop_running` inside a running loop (rule 703);
     ///         `errc::invalid_state` once closed (rule 706); `errc::stopped_early` when
-    ///         `loop::stop` came first, or a `stop` of this and its limit. An exception of `body` is
-    ///         rethrown.
+    ///         `loop::stop` came first, or a `stop` of this and its limit. An exception of
+    ///         `body` is rethrown.
     ///         Throws as the constructor of `loop` when none can be made.
     template <class F, class... Args>
         requires detail::main_of<F, Args...>

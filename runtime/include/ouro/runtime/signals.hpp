@@ -55,7 +55,7 @@ std::string signal_name(int signum);
 namespace detail {
 class next_signal_awaitable;
 struct next_signal_access;
-}
+}  // namespace detail
 
 /// Signals to wait for, in a loop of your own: while it lives, what comes is kept until the next
 /// `next`, so none is lost between two awaits.

@@ -86,6 +86,8 @@ class task_core : public task_runner, public list_link {
     void start_now() noexcept;
     /// The values of task-local variables it was given; before it starts.
     void set_context(context values) noexcept { context_ = std::move(values); }
+    /// What its variables have, while it does not run.
+    const context& values() const noexcept { return context_; }
     /// Takes down the frames of a task that will never be resumed again.
     void destroy_frames() noexcept;
     static task_core* current() noexcept;

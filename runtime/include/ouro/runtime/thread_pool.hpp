@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <ouro/runtime/context.hpp>
 #include <ouro/runtime/remote.hpp>
 #include <ouro/runtime/remote_promise.hpp>
 #include <ouro/runtime/task.hpp>
@@ -34,10 +35,11 @@ struct job_access {
 template <class F, class... Args>
 using job_value = typename settled_value<std::invoke_result_t<F, Args...>>::type;
 
-/// Calls `body` with `arguments`, once: both are used up. Whatever belongs to the caller's context
-/// is to be in force in here (rule 62).
+/// Calls `body` with `arguments`, once: both are used up. It sees a copy of the caller's task-local
+/// values (rule 62).
 template <class F, class... Args>
-decltype(auto) invoke_moved(F& body, std::tuple<Args...>& arguments) {
+decltype(auto) invoke_moved(F& body, std::tuple<Args...>& arguments, context& values) {
+    const context::use in(values);
     return std::apply(
         [&body](Args&... each) -> decltype(auto) {
             return std::invoke(std::move(body), std::move(each)...);
@@ -72,12 +74,13 @@ class [[nodiscard]] job_awaitable
     static void work(io::job_op& request) noexcept {
         job_awaitable& self = base::waiter_of(request);
         self.outcome_.call([&self]() -> std::invoke_result_t<F, Args...> {
-            return invoke_moved(self.body_, self.arguments_);
+            return invoke_moved(self.body_, self.arguments_, self.values_);
         });
     }
 
     F body_;
     std::tuple<Args...> arguments_;
+    context values_ = context::current().for_other_thread();
     settled<job_value<F, Args...>> outcome_;
     bool by_default_;
 };
@@ -125,7 +128,7 @@ class submitted_job final : public io::job_op {
         if (promise_.abandoned()) return;  // cancelled before it began (rule 55)
         settled<value> outcome;
         outcome.call([this]() -> std::invoke_result_t<F, Args...> {
-            return invoke_moved(body_, arguments_);
+            return invoke_moved(body_, arguments_, values_);
         });
         if (auto thrown = outcome.thrown()) {
             promise_.set_exception(std::move(thrown));
@@ -143,6 +146,7 @@ class submitted_job final : public io::job_op {
 
     F body_;
     std::tuple<Args...> arguments_;
+    context values_ = context::current().for_other_thread();
     remote_promise<value> promise_;
 };
 

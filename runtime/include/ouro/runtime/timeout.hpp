@@ -90,8 +90,8 @@ task<awaited<Handle>> wait_without_time(Handle handle, std::source_location wher
     handle.cancel(cancel_cause::timeout);
     auto ended = co_await as_result(handle.join());
     const bool only_ours = self.cancelling() <= before;  // the waiter was not cancelled meanwhile
-    if (only_ours && !ended && ended.error() == errc::cancelled) co_return no_time(where);
-    co_return ended;
+    if (only_ours && !ended && ended.error() == errc::cancelled) ended = no_time(where);
+    co_return co_await std::move(ended);
 }
 
 /// For one of several references: the others may want the value as well.
@@ -103,7 +103,7 @@ task<awaited<Handle>> join_until(Handle handle, clock::duration delay, std::sour
 
 template <class T>
 task<T> fail_with(error why) {
-    co_return why;
+    co_return co_await result<T>(std::move(why));
 }
 
 template <class A>
@@ -139,7 +139,8 @@ template <class Handle, class Rep, class Period>
 auto wait_for(Handle&& handle, std::chrono::duration<Rep, Period> delay,
               std::source_location where = std::source_location::current()) {
     using kept = std::remove_cvref_t<Handle>;
-    if (delay <= delay.zero() && !handle.done()) {
+    if (handle.done()) return as_task(std::forward<Handle>(handle));
+    if (delay <= delay.zero()) {
         return detail::wait_without_time<kept>(std::forward<Handle>(handle), where);
     }
     if constexpr (std::is_lvalue_reference_v<Handle>) {
