@@ -33,9 +33,8 @@ void forget_loop_in_children() {
 namespace detail {
 
 constinit loop_state* first_loop = nullptr;
-namespace {
-constinit std::mutex loops_guard;  // taken when a loop is made or destroyed, and never else
-}
+// Taken when a loop is made or destroyed, and never else.
+static constinit std::mutex loops_guard;
 
 // ---- scheduled calls
 

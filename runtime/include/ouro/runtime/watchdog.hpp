@@ -39,11 +39,11 @@ struct watchdog_options {
 };
 
 /// Watches a loop for as long as it lives. A step that takes longer than the threshold is reported
-/// twice: while it lasts and when it has ended. A loop that sleeps, and a process that is stopped as
-/// a whole, are not held up.
+/// twice: while it lasts and when it has ended. A loop that sleeps, and a process that is stopped
+/// as a whole, are not held up.
 ///
-/// The stack is taken by a SIGURG to the loop's thread, which system calls of a held-up callback may
-/// notice as EINTR. If the program handles SIGURG itself, reports come without a stack.
+/// The stack is taken by a SIGURG to the loop's thread, which system calls of a held-up callback
+/// may notice as EINTR. If the program handles SIGURG itself, reports come without a stack.
 ///
 /// Errors    the constructor throws `std::system_error`: no thread, or `errc::invalid_state` when
 ///           the loop has a watchdog already.
