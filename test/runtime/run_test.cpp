@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <ouro/runtime/signals.hpp>
+#include <ouro/runtime/thread_pool.hpp>
 
 #include "async_test.hpp"
 #include "child_process.hpp"
