@@ -85,6 +85,7 @@ void server_state::accepted(op& done) noexcept {
     auto& at = static_cast<listener&>(done);
     const auto keep = at.keep;
     server_state& self = *keep;
+    const context::use in(self.values_);
     if (done.res >= 0) {
         self.warned_ = false;
         at.failures = 0;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <ouro/proto/server.hpp>
+#include <ouro/runtime/context.hpp>
 #include <ouro/runtime/timer_node.hpp>
 #include <ouro/runtime/waiters.hpp>
 
@@ -56,6 +57,7 @@ class server_state final : public loop_resource, public std::enable_shared_from_
 
     loop* home_;
     protocol_factory factory_;
+    context values_ = context::current();  // what it runs with, and what connections get (rule 291)
     server_options options_;
     std::vector<std::unique_ptr<listener>> listeners_;
     list<loop_resource> clients_;

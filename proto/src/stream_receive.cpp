@@ -43,6 +43,7 @@ void stream_transport::arm_direct_receive() {
 
 void stream_transport::received(op& done) noexcept {
     auto& self = static_cast<stream_transport&>(static_cast<receive_op&>(done));
+    const context::use in(self.values_);
     try {
         if (done.res > 0 && done.in_flight && self.delivers_at_once()) [[likely]] {
             return self.streaming_->data_received({done.data, static_cast<std::size_t>(done.res)});

@@ -135,7 +135,9 @@ void stream_transport::schedule_flush() noexcept {
 }
 
 void stream_transport::flush_hook(turn_end_hook& hook) noexcept {
-    static_cast<stream_transport&>(hook).flush();
+    auto& self = static_cast<stream_transport&>(hook);
+    const context::use in(self.values_);
+    self.flush();
 }
 
 /// Hands what is queued to the kernel, in one operation.
@@ -159,6 +161,7 @@ void stream_transport::flush_pieces() noexcept {
 
 void stream_transport::sent(op& done) noexcept {
     auto& self = static_cast<stream_transport&>(static_cast<transmit_op&>(done));
+    const context::use in(self.values_);
     // All of it went, and nobody waits for that.
     if (static_cast<std::size_t>(done.res) == self.queue_.size() && self.nobody_waits())
         [[likely]] {

@@ -68,6 +68,7 @@ void stream_transport::begin(std::shared_ptr<stream_transport> self, list<loop_r
     self_ = std::move(self);
     server_ = std::move(accepted_by);
     add_resource(*home_, *this, owner);
+    const context::use in(values_);
     call_made();
 }
 
@@ -116,6 +117,7 @@ void stream_transport::run_soon(ready_node& node) noexcept {
 
 void stream_transport::run_pending() noexcept {
     const auto keep = self_;
+    const context::use in(values_);
     if (aside_) aside_->retired.clear();
     if (std::exchange(made_due_, false)) call_made();
     if (std::exchange(held_due_, false)) {

@@ -6,6 +6,7 @@
 
 #include <ouro/proto/flow_control.hpp>
 #include <ouro/proto/transport.hpp>
+#include <ouro/runtime/context.hpp>
 #include <ouro/runtime/loop.hpp>
 #include <ouro/runtime/wait.hpp>
 
@@ -168,6 +169,7 @@ class stream_transport final : public transport,
     std::string describe() const;
 
     std::shared_ptr<stream_transport> self_;  // the loop's hold, until lost
+    context values_ = context::current();     // what callbacks run with (rule 291)
     std::shared_ptr<base_protocol> receiver_;
     protocol* streaming_ = nullptr;  // receiver_ as what it is: one of the two
     buffered_protocol* buffered_ = nullptr;

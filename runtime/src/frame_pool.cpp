@@ -4,19 +4,29 @@
 namespace ouro::detail {
 
 void* frame_pool::refill(std::size_t bin) {
-    try {
-        return ::operator new(bin * step_bytes);
-    } catch (...) {
-        --live_;
-        throw;
+    void* const fresh = ::operator new(bin * step_bytes);
+    ++taken_;
+    return fresh;
+}
+
+void frame_pool::release(void* memory) noexcept {
+    --taken_;
+    ::operator delete(memory);
+}
+
+long frame_pool::live() noexcept {
+    long kept = 0;
+    for (const block* first : bins_) {
+        for (; first; first = first->next) ++kept;
     }
+    return taken_ - kept;
 }
 
 void frame_pool::trim() noexcept {
     for (block*& first : bins_) {
         while (first) {
             block* const next = first->next;
-            ::operator delete(first);
+            release(first);
             first = next;
         }
     }

@@ -409,8 +409,7 @@ loop& loop::current() noexcept {
 loop* loop::try_current() noexcept { return running_loop; }
 
 handle loop::call_soon(callback what, std::source_location created) {
-    state_->require_open("call_soon");
-    state_->require_own_thread("call_soon");
+    state_->require_usable("call_soon");
     if (!what) refuse(errc::value_error, "call_soon of an empty callback");
     auto* call = new detail::scheduled_call(*state_, std::move(what), created);
     state_->ready.push(*call);
@@ -418,8 +417,7 @@ handle loop::call_soon(callback what, std::source_location created) {
 }
 
 timer_handle loop::call_at(clock::time_point when, callback what, std::source_location created) {
-    state_->require_open("call_at");
-    state_->require_own_thread("call_at");
+    state_->require_usable("call_at");
     if (!what) refuse(errc::value_error, "call_at of an empty callback");
     auto* call = new detail::scheduled_call(*state_, std::move(what), created);
     call->from = detail::scheduled_call::origin::timer;

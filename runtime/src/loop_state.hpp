@@ -35,6 +35,10 @@ struct scheduled_call : ready_node, timer_node {
     void release() noexcept;
     void cancel() noexcept;
     void call() noexcept;
+    static void* operator new(std::size_t bytes) { return frame_pool::allocate(bytes); }
+    static void operator delete(void* memory, std::size_t bytes) noexcept {
+        frame_pool::deallocate(memory, bytes);
+    }
     const char* name() const noexcept;
     static void run_ready(ready_node& node) noexcept { static_cast<scheduled_call&>(node).call(); }
     static void fire_timer(timer_node& node) noexcept { static_cast<scheduled_call&>(node).call(); }
@@ -101,6 +105,13 @@ struct loop_state {
     void run_observed(ready_node& node) noexcept;
     void require_open(const char* what) const;
     void require_own_thread(const char* what) const;
+    /// Both, in two comparisons as long as nothing is wrong.
+    void require_usable(const char* what) const {
+        if (!closing && !closed && !debug) [[likely]]
+            return;
+        require_open(what);
+        require_own_thread(what);
+    }
     void report(failure_report what) noexcept { self.call_exception_handler(what); }
 
     // The end.

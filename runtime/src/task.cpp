@@ -24,6 +24,32 @@ constexpr wait_kind join_kind{"join", &join_wait::cancel_target, nullptr, &join_
 constexpr wait_kind shield_kind{"join, shielded", &join_wait::leave, nullptr, &join_wait::describe};
 }  // namespace
 
+// ---- frames
+
+[[gnu::cold]] void promise_base::drop_failure() noexcept {
+    state == outcome::failed ? failure.~error() : thrown.~exception_ptr();
+}
+
+void promise_base::fail(error why) noexcept {
+    ::new (static_cast<void*>(&failure)) error(std::move(why));
+    state = outcome::failed;
+    owner->unwinding = &failure;
+}
+
+[[gnu::cold]] void promise_base::unhandled_exception() noexcept {
+    ::new (static_cast<void*>(&thrown)) std::exception_ptr(std::current_exception());
+    state = outcome::threw;
+}
+
+[[gnu::cold]] void promise_base::rethrow() { std::rethrow_exception(thrown); }
+
+void promise_base::finished_failed(promise_base& frame) noexcept {
+    frame.owner->unwinding = nullptr;
+    if (!frame.catcher) return fail_frame(frame, std::move(frame.failure));
+    *frame.catcher = std::move(frame.failure);
+    frame.owner->running = frame.parent;
+}
+
 // ---- life of a task
 
 task_core::task_core(loop& home, promise_base& root, std::source_location created) noexcept
@@ -89,11 +115,6 @@ const error& task_core::failure_seen() noexcept {
     return why_;
 }
 
-void task_core::unsee_failure() noexcept {
-    seen_ = false;
-    if (!linked()) home_->state().unseen.push_back(*this);
-}
-
 std::exception_ptr task_core::thrown_seen() noexcept {
     seen_ = true;
     return thrown_;
@@ -108,20 +129,17 @@ task_core* task_core::current() noexcept {
     return home ? home->state().current_task : nullptr;
 }
 
-void require_open_loop(loop& home, const char* what) {
-    home.state().require_open(what);
-    home.state().require_own_thread(what);
-}
+void require_open_loop(loop& home, const char* what) { home.state().require_usable(what); }
 
 // ---- running
 
 void task_core::start_now() noexcept {
-    task_core*& running = home_->state().current_task;
-    task_core* const outer = std::exchange(running, nullptr);
+    task_core*& current = home_->state().current_task;
+    task_core* const outer = std::exchange(current, nullptr);
     started_ = true;
-    next_frame = root_;
+    running = root_;
     step();
-    running = outer;
+    current = outer;
 }
 
 /// Queues the next step: the first one, or the one after `waking` has ended.
@@ -132,36 +150,48 @@ void task_core::schedule(wait_point* waking) noexcept {
 
 void task_core::run_ready(ready_node& node) noexcept {
     task_core& self = *static_cast<resume_node&>(node).owner;
-    if (wait_point* waking = std::exchange(self.waking_, nullptr)) {
-        // A cancel between the wake-up and this step takes the place of the result (rule 104).
-        if (self.must_cancel) {
-            error cancelled = self.cancellation();
-            if (!(waking->failure_ == errc::cancelled)) {
-                if (!waking->failure_ && waking->kind_->revoke) waking->kind_->revoke(*waking);
-                if (waking->kind_ == &shield_kind) static_cast<join_wait*>(waking)->give_back();
-                return waking->fail(std::move(cancelled));
-            }
-        }
-        if (waking->failed()) [[unlikely]] {
-            self.explain(waking->failure_);
-            if (!waking->catches_) {
-                self.failing = waking->frame_;
-                self.failure = waking->take_failure();
-            } else {
-                self.next_frame = waking->frame_;
-            }
-        } else {
-            self.next_frame = waking->frame_;
-        }
+    wait_point* const waking = std::exchange(self.waking_, nullptr);
+    if (waking && !self.must_cancel && !waking->failed()) [[likely]] {
+        self.running = waking->frame_;
+        self.step();
+    } else if (!waking) {
+        self.first_step();
     } else {
-        self.started_ = true;
-        if (self.must_cancel) {  // cancelled before its first statement (rule 105)
-            fail_frame(*self.root_, self.cancellation());
-        } else {
-            self.next_frame = self.root_;
+        self.step_otherwise(*waking);
+    }
+}
+
+void task_core::first_step() noexcept {
+    started_ = true;
+    if (must_cancel) {  // cancelled before its first statement (rule 105)
+        fail_frame(*root_, cancellation());
+    } else {
+        running = root_;
+    }
+    step();
+}
+
+/// The step after a wait that failed, or that a cancellation came after.
+void task_core::step_otherwise(wait_point& waking) noexcept {
+    // A cancel between the wake-up and this step takes the place of the result (rule 104).
+    if (must_cancel) {
+        error cancelled = cancellation();
+        if (!waking.failed_ || waking.failure_ != errc::cancelled) {
+            if (!waking.failed_ && waking.kind_->revoke) waking.kind_->revoke(waking);
+            return waking.fail(std::move(cancelled));
         }
     }
-    self.step();
+    if (waking.failed_) {
+        explain(waking.failure_);
+        if (waking.kind_ == &shield_kind) static_cast<join_wait&>(waking).told();
+    }
+    if (waking.failed_ && !waking.catches_) {
+        failing = waking.frame_;
+        failure = waking.take_failure();
+    } else {
+        running = waking.frame_;
+    }
+    step();
 }
 
 /// Resumes frames until none is left that can go on. The only place that resumes one.
@@ -174,14 +204,17 @@ void task_core::step() noexcept {
     {
         const context::use values(context_);
         for (;;) {
-            if (next_frame) {
-                running = std::exchange(next_frame, nullptr);
-                running->self.resume();
-            } else if (failing) {
-                take_down();
-            } else {
-                break;
+            // A frame that stays where it is waits, has failed, or was the root and ended.
+            if (promise_base* frame = running) {
+                promise_base* last;
+                do {
+                    last = frame;
+                    frame->self.resume();
+                    frame = running;
+                } while (frame != last);
             }
+            if (!failing) break;
+            take_down();
         }
     }
     running = nullptr;
@@ -216,7 +249,7 @@ void task_core::take_down() noexcept {
     unwinding = nullptr;
     if (catcher) {
         *catcher = std::move(why);
-        next_frame = frame;
+        running = frame;
     } else {
         root_ = nullptr;
         why_ = std::move(why);
@@ -346,29 +379,34 @@ void task_core::explain(error& why) const noexcept {
 /// A cancellation is due at this very await: it comes instead of what would have been waited for.
 void wait_point::deliver_due_cancel() noexcept {
     task_core& task = static_cast<task_core&>(*frame_->owner);
-    failure_ = task.cancellation();
+    will_fail(task.cancellation());
     task.schedule(this);
+}
+
+void wait_point::will_fail(error why) noexcept {
+    if (std::exchange(failed_, static_cast<bool>(why))) failure_.~error();
+    if (failed_) ::new (static_cast<void*>(&failure_)) error(std::move(why));
 }
 
 void wait_point::complete() noexcept {
     if (!frame_) return foreign_.resume();
     task_core& task = static_cast<task_core&>(*frame_->owner);
     task.leaf = nullptr;
-    task.next_frame = frame_;
+    task.running = frame_;
     task.step();
 }
 
 void wait_point::fail(error why) noexcept {
     if (!frame_) {
-        failure_ = std::move(why);
+        will_fail(std::move(why));
         return foreign_.resume();
     }
     task_core& task = static_cast<task_core&>(*frame_->owner);
     task.leaf = nullptr;
     task.explain(why);
     if (catches_) {
-        failure_ = std::move(why);
-        task.next_frame = frame_;
+        will_fail(std::move(why));
+        task.running = frame_;
     } else {
         task.failing = frame_;
         task.failure = std::move(why);
@@ -399,7 +437,7 @@ void wait_point::complete_or_wake() noexcept {
 }
 
 void wait_point::wake_failed(error why) noexcept {
-    failure_ = std::move(why);
+    will_fail(std::move(why));
     wake();
 }
 
@@ -434,14 +472,11 @@ void join_wait::start() noexcept {
 
 void join_wait::task_done() noexcept {
     if (target_->state() != outcome::failed) return wake();
-    first_to_see_ = target_->failed_unseen();
-    wake_failed(target_->failure_seen());
-}
-
-/// A cancellation came in the place of the outcome. What failed behind a shield was not meant by it
-/// and must not get lost (rule 187).
-void join_wait::give_back() noexcept {
-    if (first_to_see_) target_->unsee_failure();
+    // A cancellation may yet take the place of a failure behind a shield, which it was not meant
+    // for and must not hide (rule 187).
+    ended_ = true;
+    if (!frame() || &kind() != &shield_kind) told();
+    wake_failed(target_->failure_untold());
 }
 
 task_core* join_wait::waiter() const noexcept { return task_core::of(*this); }

@@ -89,7 +89,7 @@ BOOST_AUTO_TEST_CASE(a_delay_in_other_units_is_never_shorter_and_never_overflows
     BOOST_TEST((bounded(std::chrono::duration<double, std::nano>(0.5)) == 1ns));
     BOOST_TEST((bounded(std::chrono::hours::max()) > 24h * 365));
     BOOST_TEST((bounded(std::chrono::duration<double>(1e300)) > 24h * 365));
-    BOOST_TEST((bounded(-1s) == -1s));
+    BOOST_TEST((bounded(-1s) <= 0s));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -336,6 +336,7 @@ OURO_ASYNC_TEST(the_cause_of_a_cancellation_travels_with_the_error) {
         co_await settle();
         outer.cancel(cause);
         co_await settle();
+        BOOST_TEST_REQUIRE((inner.done() && outer.done()));
         BOOST_TEST((inner.failure().cause() == cause));
         BOOST_TEST((outer.failure().cause() == cause));
         const auto joined = co_await as_result(outer.join());
@@ -345,6 +346,41 @@ OURO_ASYNC_TEST(the_cause_of_a_cancellation_travels_with_the_error) {
     unstarted.cancel(cancel_cause::timeout);
     co_await settle();
     BOOST_TEST((unstarted.failure().cause() == cancel_cause::timeout));
+}
+
+// rules 85, 117
+OURO_ASYNC_TEST(the_reason_of_a_cancellation_travels_with_the_error) {
+    auto inner = spawn(sleeper());
+    auto outer = spawn([inner]() -> task<> { co_await inner; });
+    auto unstarted = spawn(sleeper());
+    unstarted.cancel("never mind");
+    co_await settle();
+    outer.cancel(cancel_cause::shutdown, "signal SIGTERM");
+    co_await settle();
+    BOOST_TEST(inner.failure().message() == "sleep: cancelled: signal SIGTERM");
+    BOOST_TEST(outer.failure().reason() == "signal SIGTERM");
+    BOOST_TEST((outer.failure().cause() == cancel_cause::shutdown));
+    BOOST_TEST(unstarted.failure().message() == "cancelled: never mind");
+}
+
+// rule 104
+OURO_ASYNC_TEST(a_cancel_between_the_end_of_a_task_and_the_wake_up_of_its_waiter_reaches_that_one) {
+    // A hook of the same task that comes before the waiter's, as a group has one.
+    struct canceller final : detail::done_hook {
+        explicit canceller(task_handle<> of) : whom(std::move(of)) {}
+        void task_done() noexcept override { whom.cancel(); }
+        task_handle<> whom;
+    };
+    auto target = spawn([]() -> task<> {
+        co_await yield();
+        co_await result<>(errc::no_address);
+    });
+    auto waiting = spawn([target]() -> task<> { co_await target; });
+    canceller early(waiting);
+    target.core()->on_done(early);
+    co_await settle();
+    BOOST_TEST(waiting.cancelled());
+    BOOST_TEST(waiting.cancelling() == 1U);
 }
 
 // The cancellation is edge-triggered: it is delivered once.

@@ -7,6 +7,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include <ouro/testing/allocation_faults.hpp>
 
@@ -128,6 +129,43 @@ BOOST_AUTO_TEST_CASE(several_failures_are_listed_in_order) {
     BOOST_TEST(contains(text, "connect localhost:1"));
     BOOST_TEST(text.find("[::1]:1") < text.find("127.0.0.1:1"));
     BOOST_TEST(contains(text, "127.0.0.1:1"));
+}
+
+BOOST_AUTO_TEST_CASE(the_first_of_several_failures_has_all_of_them_as_its_causes) {
+    std::vector<error> one{error(errc::no_address, "look up")};
+    const error alone = error::first_of(std::move(one));
+    BOOST_TEST(alone.message() == "look up: the name has no address");
+    BOOST_TEST(alone.causes().empty());
+    std::vector<error> many{error(errc::no_address, "look up"), errc::queue_full,
+                            errc::queue_empty};
+    const error all = error::first_of(std::move(many));
+    BOOST_TEST((all == errc::no_address));
+    BOOST_TEST_REQUIRE(all.causes().size() == 3U);
+    BOOST_TEST((all.causes()[2] == errc::queue_empty));
+    BOOST_TEST(all.message() == "look up: the name has no address (and 2 more)");
+    BOOST_TEST(all.describe().find("then the queue is full") <
+               all.describe().find("then the queue is empty"));
+}
+
+// rule 117
+BOOST_AUTO_TEST_CASE(a_reason_is_said_in_place_of_the_cause_and_the_first_one_stays) {
+    error made = error::cancelled(cancel_cause::user, "recv");
+    BOOST_TEST(made.reason().empty());
+    made.because("").because("the client went away").because("later");
+    BOOST_TEST(made.reason() == "the client went away");
+    BOOST_TEST(made.message() == "recv: cancelled: the client went away");
+    BOOST_TEST(error(made).reason() == "the client went away");
+}
+
+BOOST_AUTO_TEST_CASE(a_cancellation_that_becomes_a_timeout_says_so_and_may_have_another_reason) {
+    error made = error::cancelled(cancel_cause::timeout, "recv");
+    made.because("an inner deadline");
+    made.becomes(std::errc::timed_out);
+    BOOST_TEST((made == std::errc::timed_out));
+    BOOST_TEST((made.cause() == cancel_cause::timeout));
+    BOOST_TEST(made.message() == "recv: timed out: an inner deadline");
+    made.becomes(std::errc::timed_out, "the outer one");
+    BOOST_TEST(made.message() == "recv: timed out: the outer one");
 }
 
 BOOST_AUTO_TEST_CASE(data_that_had_arrived_travels_with_the_error) {

@@ -300,6 +300,7 @@ OURO_ASYNC_TEST(pieces_are_sent_in_order_and_their_list_may_be_gone_before_the_e
         co_await yield();
     }
     got += co_await drained(fds.theirs);
+    BOOST_TEST_REQUIRE(!send.results.empty());
     BOOST_TEST(send.results.back() == static_cast<std::int32_t>(a.size() + b.size() + c.size()));
     BOOST_TEST((got == a + b + c));
 }

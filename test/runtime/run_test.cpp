@@ -4,6 +4,8 @@
 #include <boost/test/unit_test.hpp>
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <memory>

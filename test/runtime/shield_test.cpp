@@ -170,6 +170,48 @@ OURO_ASYNC_TEST(a_failure_on_its_way_to_a_waiter_that_is_cancelled_is_reported) 
     BOOST_TEST(take_reports().empty());
 }
 
+// rule 187
+OURO_ASYNC_TEST(a_failure_that_another_waiter_was_told_of_is_not_reported) {
+    auto told = std::make_shared<int>(0);
+    auto cancels = std::make_shared<task_handle<>>();
+    auto inner = spawn([cancels]() -> task<int> {
+        co_await settle(3);
+        loop::current().call_soon([cancels] { cancels->cancel(); });
+        co_return errc::unsupported;
+    });
+    *cancels = spawn([](task_handle<int> on) -> task<> { (void)co_await shield(on); }, inner);
+    co_await yield();
+    spawn(
+        [told](task_handle<int> on) -> task<> {
+            *told += (co_await as_result(shield(on))).error() == errc::unsupported;
+        },
+        std::move(inner));
+    co_await settle(8);
+    BOOST_TEST(cancels->cancelled());
+    BOOST_TEST(*told == 1);
+    *cancels = {};
+    BOOST_TEST(take_reports().empty());
+}
+
+// rule 187
+OURO_ASYNC_TEST(a_failure_between_the_cancellation_and_the_end_of_its_waiter_is_reported) {
+    const promise<int> gate;
+    auto waiting = spawn(
+        [](future<int> from) -> task<> {
+            (void)co_await shield([](future<int> opened) -> task<int> {
+                (void)co_await opened;
+                co_return errc::unsupported;
+            }(from));
+        },
+        gate.get_future());
+    co_await settle();
+    gate.set_value(1);  // the task fails in the next turn,
+    waiting.cancel();   // in which its waiter ends
+    co_await settle();
+    BOOST_TEST(waiting.cancelled());
+    BOOST_TEST(take_reports().size() == 1U);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace ouro::test

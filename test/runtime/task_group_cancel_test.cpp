@@ -222,7 +222,8 @@ OURO_ASYNC_TEST(a_parent_cancelled_again_and_again_still_waits_for_its_children)
 }
 
 // rules 143, 153
-OURO_ASYNC_TEST(a_parent_cancelled_as_its_last_child_ends_is_cancelled) {
+OURO_WHOLE_TEST(a_parent_cancelled_as_its_last_child_ends_is_cancelled,
+                "watches a child that is there only if the group got that far") {
     auto child = std::make_shared<task_handle<>>();
     auto parent = spawn([child]() -> task<> {
         co_await with_group([&](task_group& group) -> task<> {

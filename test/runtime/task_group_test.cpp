@@ -341,7 +341,7 @@ OURO_ASYNC_TEST(an_exception_of_a_child_is_rethrown) {
     co_await yield();
 }
 
-// rules 140, 142, 151
+// rules 140, 142
 OURO_ASYNC_TEST(an_exception_of_the_body_is_rethrown_after_the_children_have_ended) {
     int alive = 0;
     bool caught = false;

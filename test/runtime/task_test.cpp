@@ -230,6 +230,57 @@ OURO_ASYNC_TEST(frames_that_an_error_passes_are_destroyed_innermost_first) {
     BOOST_TEST(log == expected, boost::test_tools::per_element());
 }
 
+OURO_ASYNC_TEST(whoever_asks_for_a_failure_goes_on_after_all_failing_frames_are_gone) {
+    log_lines log;
+    auto waits = [&]() -> task<int> {
+        noted local(log, "waits");
+        co_return co_await refuse_later("x");
+    };
+    auto returns = [&]() -> task<int> {
+        noted local(log, "returns");
+        co_return error(errc::no_address);
+    };
+    auto passes_on = [&](task<int> inner) -> task<int> {
+        noted local(log, "passes on");
+        co_return co_await std::move(inner);
+    };
+    (void)co_await as_result(passes_on(waits()));
+    log.push_back("seen");
+    (void)co_await as_result(passes_on(returns()));
+    log.push_back("seen");
+    const log_lines expected{"waits", "passes on", "seen", "returns", "passes on", "seen"};
+    BOOST_TEST(log == expected, boost::test_tools::per_element());
+}
+
+OURO_ASYNC_TEST(locals_see_the_failure_that_destroys_them_and_nothing_otherwise) {
+    struct looks {
+        explicit looks(std::vector<std::string>& to) : log(to) {}
+        ~looks() {
+            const auto* leaving = detail::task_core::current()->unwinding;
+            log.push_back(leaving ? leaving->doing() : "none");
+        }
+        std::vector<std::string>& log;
+    };
+    log_lines log;
+    auto body = [&](int how) -> task<int> {
+        const looks local(log);
+        if (how == 0) co_return 5;
+        if (how == 1) co_return error(errc::no_address, "returned");
+        if (how == 2) co_await result<>(error(errc::no_address, "awaited"));
+        throw 42;
+    };
+    for (int how = 0; how < 4; ++how) {
+        try {
+            (void)co_await as_result(body(how));
+        } catch (int) {
+            log.push_back("caught");
+        }
+        BOOST_TEST(!detail::task_core::current()->unwinding);
+    }
+    const log_lines expected{"none", "returned", "awaited", "none", "caught"};
+    BOOST_TEST(log == expected, boost::test_tools::per_element());
+}
+
 OURO_ASYNC_TEST(frames_that_a_value_passes_are_destroyed_innermost_first_too) {
     log_lines log;
     auto leaf = [&]() -> task<int> {

@@ -35,6 +35,28 @@ class manual_wait : public detail::awaitable<manual_wait, int> {
     manual_wait** out_;
 };
 
+/// Is given something when it is woken, and counts what it had to give back.
+class granted_wait : public detail::awaitable<granted_wait, int> {
+  public:
+    struct giver {
+        granted_wait* open = nullptr;
+        int given_back = 0;
+    };
+    explicit granted_wait(std::shared_ptr<giver> by) : awaitable(kind), by_(std::move(by)) {}
+    void start() noexcept { by_->open = this; }
+    int value() const noexcept { return 5; }
+    static void cancelled(detail::wait_point& wait, cancel_cause cause) noexcept {
+        wait.wake_failed(error::cancelled(cause, "granted"));
+    }
+    static void revoke(detail::wait_point& wait) noexcept {
+        ++static_cast<granted_wait&>(wait).by_->given_back;
+    }
+    static constexpr detail::wait_kind kind{"granted", &cancelled, &revoke};
+
+  private:
+    std::shared_ptr<giver> by_;
+};
+
 /// Receives through the door as an operation with an await of its own.
 class receive : public detail::op_awaitable<receive, int> {
   public:
@@ -142,6 +164,39 @@ OURO_WHOLE_TEST(complete_or_wake_resumes_at_once_only_between_the_steps_of_tasks
         BOOST_TEST(steps == 2);
     });
     co_await waiting;
+}
+
+// rule 104
+OURO_WHOLE_TEST(a_wait_gives_back_what_it_was_granted_when_a_cancellation_takes_its_place,
+                "ends waits by hand that are there only if each step before was done") {
+    auto giver = std::make_shared<granted_wait::giver>();
+    const auto body = [giver]() -> task<int> { co_return co_await granted_wait(giver); };
+    auto cancelled_late = spawn(body);
+    co_await settle();
+    giver->open->wake();
+    cancelled_late.cancel();
+    co_await settle();
+    BOOST_TEST(cancelled_late.cancelled());
+    BOOST_TEST(giver->given_back == 1);
+    auto cancelled_early = spawn(body);  // was granted nothing
+    co_await settle();
+    cancelled_early.cancel();
+    cancelled_early.cancel();
+    co_await settle();
+    BOOST_TEST(cancelled_early.cancelled());
+    auto failed = spawn(body);  // nor is one whose wait had failed
+    co_await settle();
+    giver->open->wake_failed(errc::no_address);
+    failed.cancel();
+    co_await settle();
+    BOOST_TEST(failed.cancelled());
+    auto taken_back = spawn(body);
+    co_await settle();
+    giver->open->wake();
+    taken_back.cancel();
+    taken_back.uncancel();
+    BOOST_TEST(co_await taken_back == 5);
+    BOOST_TEST(giver->given_back == 1);
 }
 
 OURO_ASYNC_TEST(a_wait_that_a_cancellation_is_due_at_starts_nothing) {

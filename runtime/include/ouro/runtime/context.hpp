@@ -59,14 +59,17 @@ class context {
     /// Runs whatever follows with `values`, until it dies.
     class use {
       public:
-        explicit use(context& values) noexcept : values_(values) {
-            std::swap(running_, values_.first_);
-        }
+        explicit use(context& values) noexcept : values_(values) { change_over(); }
         use(const use&) = delete;
         use& operator=(const use&) = delete;
-        ~use() { std::swap(running_, values_.first_); }
+        ~use() { change_over(); }
 
       private:
+        void change_over() noexcept {
+            // Mostly both are empty.
+            if (running_ != values_.first_) [[unlikely]]
+                std::swap(running_, values_.first_);
+        }
         context& values_;
     };
 
@@ -111,7 +114,8 @@ class task_local {
         const auto* found = static_cast<const node*>(context::find(this));
         return found ? found->value : otherwise_;
     }
-    /// Gives whatever runs now, and what it starts from here on, a value.
+    /// Gives whatever runs now, and what it starts from here on, a value. Outside of a loop that is
+    /// the thread itself, which frees nothing when it ends: use `bind` there.
     void set(T value) {
         auto fresh = std::make_unique<node>(this, nullptr, std::move(value));
         context::remove(this);

@@ -16,7 +16,6 @@ namespace ouro::detail {
 class frame_pool {
   public:
     static void* allocate(std::size_t bytes) {
-        ++live_;
         const std::size_t bin = (bytes + step_bytes - 1) / step_bytes;
         if (!memory_is_watched && bin < bin_count) {
             if (block* first = bins_[bin]) {
@@ -27,7 +26,6 @@ class frame_pool {
         return refill(bin);
     }
     static void deallocate(void* memory, std::size_t bytes) noexcept {
-        --live_;
         const std::size_t bin = (bytes + step_bytes - 1) / step_bytes;
         if (!memory_is_watched && bin < bin_count) {
             auto* first = static_cast<block*>(memory);
@@ -35,10 +33,10 @@ class frame_pool {
             bins_[bin] = first;
             return;
         }
-        ::operator delete(memory);
+        release(memory);
     }
-    /// Blocks handed out on this thread minus blocks returned to it.
-    static long live() noexcept { return live_; }
+    /// Blocks handed out on this thread minus blocks returned to it. Walks the kept blocks.
+    static long live() noexcept;
     /// Gives all kept blocks of this thread back to the heap.
     static void trim() noexcept;
 
@@ -47,11 +45,12 @@ class frame_pool {
         block* next;
     };
     static void* refill(std::size_t bin);
+    static void release(void* memory) noexcept;
 
     static constexpr std::size_t step_bytes = 64;
     static constexpr std::size_t bin_count = 66;
     inline static constinit thread_local block* bins_[bin_count] = {};
-    inline static constinit thread_local long live_ = 0;
+    inline static constinit thread_local long taken_ = 0;  // from the heap, and not given back
 };
 
 }  // namespace ouro::detail

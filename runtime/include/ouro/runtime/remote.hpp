@@ -47,8 +47,8 @@ class settled {
 
     /// The error, or null when there is a value or an exception.
     error* failure() noexcept { return given_ && !*given_ ? &given_->error() : nullptr; }
-    /// The exception, or null.
-    std::exception_ptr thrown() const noexcept { return thrown_; }
+    /// The exception, or null. Afterwards it is held there only.
+    std::exception_ptr take_thrown() noexcept { return std::move(thrown_); }
     /// The value or error. Rethrows the exception.
     result<T> take() {
         if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));

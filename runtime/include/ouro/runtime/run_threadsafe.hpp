@@ -68,7 +68,7 @@ class far_task : public std::enable_shared_from_this<far_task<T>>, private done_
     void task_done() noexcept override {
         task_state<T>* const done = std::exchange(task_, nullptr);
         if (done->state() == outcome::threw) {
-            outcome_.fail(done->thrown_seen());
+            outcome_.fail(done->take_thrown());
         } else if (done->state() == outcome::failed) {
             outcome_.fail(error(done->failure_seen()));
         } else if constexpr (std::is_void_v<T>) {

@@ -70,6 +70,11 @@ class task_core : public task_runner, public list_link {
     /// Why it failed; someone has now seen it.
     const error& failure_seen() noexcept;
     std::exception_ptr thrown_seen() noexcept;
+    /// Gives it up to another thread: nothing of it is touched here any more.
+    std::exception_ptr take_thrown() noexcept {
+        seen_ = true;
+        return std::move(thrown_);
+    }
 
     /// The task this one waits for, or null when it waits for something else.
     task_core* joined() const noexcept;
@@ -99,8 +104,10 @@ class task_core : public task_runner, public list_link {
     }
     /// A cancellation came too late for the wait it was meant for: it is due at the next one.
     void defer_cancel() noexcept { must_cancel = came_late_ = cancel_requests_ != 0; }
-    /// Whoever was about to hear of its failure did not.
-    void unsee_failure() noexcept;
+    /// Why it failed; it is for whoever is told of it to say that it was seen.
+    const error& failure_untold() const noexcept { return why_; }
+    void failure_was_seen() noexcept { seen_ = true; }
+    /// True for a failure that is to be reported if it stays like this.
     bool failed_unseen() const noexcept;
 
   protected:
@@ -122,6 +129,8 @@ class task_core : public task_runner, public list_link {
     [[gnu::noinline]] void finish() noexcept;
     void collect_outcome(promise_base& root) noexcept;
     static void run_ready(ready_node& node) noexcept;
+    [[gnu::noinline]] void first_step() noexcept;
+    [[gnu::noinline]] void step_otherwise(wait_point& waking) noexcept;
     void schedule(wait_point* waking) noexcept;
     error cancellation() noexcept;
     void explain(error& why) const noexcept;
@@ -210,7 +219,10 @@ class join_wait : public wait_point, public done_hook {
     ~join_wait() { target_->release(); }
     void start() noexcept;
     void task_done() noexcept override;
-    void give_back() noexcept;
+    /// The waiting task learns of a failure now, if it is that of the target.
+    void told() noexcept {
+        if (ended_) target_->failure_was_seen();
+    }
     task_core* waiter() const noexcept override;
 
     static void cancel_target(wait_point& wait, cancel_cause cause) noexcept;
@@ -220,7 +232,7 @@ class join_wait : public wait_point, public done_hook {
   protected:
     friend class task_core;
     task_core* target_;
-    bool first_to_see_ = false;  // of a failure, which nobody else has looked at
+    bool ended_ = false;  // the target has failed, and this wait has ended for it
 };
 
 /// The await of a `task_handle`.

@@ -28,8 +28,8 @@ enum class outcome : unsigned char { pending, value, failed, threw };
 /// The part of a spawned task that frames touch: which of them runs next, or whose await has
 /// failed.
 struct task_runner {
-    promise_base* next_frame = nullptr;  // what the loop resumes next
-    promise_base* running = nullptr;     // what it resumed last; alive while the task is stepped
+    // The frame that runs; one that suspends puts here which one is to go on. Null between steps.
+    promise_base* running = nullptr;
     promise_base* failing = nullptr;
     error failure;               // why, while `failing` is set
     error* unwinding = nullptr;  // the failure that frames or their locals are being destroyed for
@@ -47,11 +47,11 @@ struct task_runner {
 struct promise_base {
     std::coroutine_handle<> self;
     promise_base* parent = nullptr;  // the frame that awaits this one; null at the root
-    task_runner* owner = nullptr;    // the spawned task all frames of the chain belong to
-    std::coroutine_handle<>* slot =
-        nullptr;  // the awaiter's handle, cleared when the loop takes this frame down
-    std::source_location where{};  // the await at which this frame waits
-    error* catcher = nullptr;      // where the parent wants a failure; null: it ends as well
+    // Both are given when the frame is started, and not read before.
+    task_runner* owner;             // the spawned task all frames of the chain belong to
+    std::coroutine_handle<>* slot;  // the awaiter's handle, cleared when the loop takes this down
+    std::source_location where{};   // the await at which this frame waits
+    error* catcher = nullptr;       // where the parent wants a failure; null: it ends as well
     outcome state = outcome::pending;
     union {
         error failure;              // state == failed
@@ -62,19 +62,13 @@ struct promise_base {
     promise_base(const promise_base&) = delete;
     promise_base& operator=(const promise_base&) = delete;
     ~promise_base() {
-        if (state == outcome::failed) failure.~error();
-        if (state == outcome::threw) thrown.~exception_ptr();
+        if (state >= outcome::failed) [[unlikely]]
+            drop_failure();
     }
     /// The frame returns `why`; its locals die next and may look at it.
-    void fail(error why) noexcept {
-        ::new (static_cast<void*>(&failure)) error(std::move(why));
-        state = outcome::failed;
-        owner->unwinding = &failure;
-    }
-    void unhandled_exception() noexcept {
-        ::new (static_cast<void*>(&thrown)) std::exception_ptr(std::current_exception());
-        state = outcome::threw;
-    }
+    void fail(error why) noexcept;
+    void unhandled_exception() noexcept;
+    [[noreturn]] void rethrow();
 
     /// The end of a frame: hands over to the parent, or to the loop when there is none.
     struct final_awaiter {
@@ -94,6 +88,9 @@ struct promise_base {
     }
 
   private:
+    // What is rare is out of line: it would widen the code of every frame.
+    void drop_failure() noexcept;
+    static void finished_failed(promise_base& frame) noexcept;
     static void finished(promise_base& frame) noexcept;
 };
 
@@ -108,13 +105,10 @@ inline void fail_frame(promise_base& frame, error why) noexcept {
 }
 
 inline void promise_base::finished(promise_base& frame) noexcept {
-    if (frame.state == outcome::failed) {
-        frame.owner->unwinding = nullptr;
-        if (!frame.catcher) return fail_frame(frame, std::move(frame.failure));
-        *frame.catcher = std::move(frame.failure);
-    }
+    if (frame.state == outcome::failed) [[unlikely]]
+        return finished_failed(frame);
     if (frame.parent) {
-        frame.owner->next_frame = frame.parent;
+        frame.owner->running = frame.parent;
     } else {
         frame.owner->finished = true;
     }
@@ -217,8 +211,7 @@ template <class T>
 template <bool Catch>
 class [[nodiscard]] task<T>::awaiter {
   public:
-    explicit awaiter(std::coroutine_handle<promise_type> frame) noexcept
-        : promise_(&frame.promise()), frame_(frame) {}
+    explicit awaiter(std::coroutine_handle<promise_type> frame) noexcept : frame_(frame) {}
     awaiter(const awaiter&) = delete;
     awaiter& operator=(const awaiter&) = delete;
     ~awaiter() {
@@ -231,31 +224,37 @@ class [[nodiscard]] task<T>::awaiter {
                        std::source_location where = std::source_location::current()) noexcept {
         static_assert(detail::native_promise<Promise>,
                       "a task is awaited inside a task; elsewhere await ouro::spawn(...)");
+        const std::coroutine_handle<> frame = frame_;
+        detail::promise_base& child = promise();
         detail::promise_base& parent = waiting.promise();
+        detail::task_runner& owner = *parent.owner;
         parent.where = where;
-        promise_->self = frame_;
-        promise_->parent = &parent;
-        promise_->owner = parent.owner;
-        promise_->slot = &frame_;
-        if constexpr (Catch) promise_->catcher = &caught_;
-        parent.owner->next_frame = promise_;
+        child.self = frame;
+        child.parent = &parent;
+        child.owner = &owner;
+        child.slot = &frame_;
+        if constexpr (Catch) child.catcher = &caught_;
+        owner.running = &child;
     }
     std::conditional_t<Catch, result<T>, T> await_resume() {
         if constexpr (Catch) {
             if (caught_) return result<T>(std::move(caught_));
         }
-        if (promise_->state == detail::outcome::threw) std::rethrow_exception(promise_->thrown);
+        if (promise().state == detail::outcome::threw) [[unlikely]]
+            promise().rethrow();
         if constexpr (Catch && std::is_void_v<T>) {
             return {};
         } else if constexpr (!std::is_void_v<T>) {
-            return promise_->take();
+            return promise().take();
         }
     }
 
   private:
     struct nothing {};
     [[no_unique_address]] std::conditional_t<Catch, error, nothing> caught_;
-    promise_type* promise_;
+    promise_type& promise() const noexcept {
+        return std::coroutine_handle<promise_type>::from_address(frame_.address()).promise();
+    }
     std::coroutine_handle<> frame_;
 };
 

@@ -130,7 +130,7 @@ class submitted_job final : public io::job_op {
         outcome.call([this]() -> std::invoke_result_t<F, Args...> {
             return invoke_moved(body_, arguments_, values_);
         });
-        if (auto thrown = outcome.thrown()) {
+        if (auto thrown = outcome.take_thrown()) {
             promise_.set_exception(std::move(thrown));
         } else if (error* const why = outcome.failure()) {
             promise_.set_error(std::move(*why));

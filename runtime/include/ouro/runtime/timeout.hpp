@@ -123,7 +123,8 @@ concept cancellable = requires(A& handle) {
 /// Errors    `std::errc::timed_out` once the awaitable was cancelled and has ended (rule 177); what
 ///           it made of the cancellation wins (rules 178, 179). With no time at all a task does not
 ///           even start (rule 176).
-/// Cancel    cancels the awaitable and waits for it (rule 180). A `shield` is left alone (rule 183).
+/// Cancel    cancels the awaitable and waits for it (rule 180); a `shield` is left alone (rule
+///           183).
 /// Lifetime  an innermost awaitable, as in `wait_for(sock.recv(buffer), 1s)`, lives until the end
 ///           of the full expression: await the call at once.
 /// Cost      one pooled frame and one timer.

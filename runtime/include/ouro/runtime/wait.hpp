@@ -57,17 +57,19 @@ class wait_point {
     promise_base* frame() const noexcept { return frame_; }
     /// Makes a failure a value of the await instead of the end of the task.
     void catch_failure() noexcept { catches_ = true; }
-    bool failed() const noexcept { return static_cast<bool>(failure_); }
+    bool failed() const noexcept { return failed_; }
     /// Lets the wait fail with `why` once it is woken, or, woken before, once its task runs.
-    void will_fail(error why) noexcept { failure_ = std::move(why); }
+    void will_fail(error why) noexcept;
     error take_failure() noexcept { return std::move(failure_); }
     /// The await in a foreign coroutine: throws what failed.
     void rethrow_if_failed() {
-        if (failure_) throw_error(failure_);
+        if (failed_) throw_error(failure_);
     }
 
   protected:
-    ~wait_point() = default;
+    ~wait_point() {
+        if (failed_) failure_.~error();
+    }
 
     /// Suspends `waiting` here. False when a cancellation is due at this very await: it is on its
     /// way already and nothing may be started.
@@ -98,7 +100,10 @@ class wait_point {
     const wait_kind* kind_;
     promise_base* frame_ = nullptr;    // the waiting frame of a task,
     std::coroutine_handle<> foreign_;  // or of another coroutine type
-    error failure_;
+    union {                            // a wait that succeeds makes no error
+        error failure_;                // when failed_
+    };
+    bool failed_ = false;
     bool catches_ = false;
 };
 
