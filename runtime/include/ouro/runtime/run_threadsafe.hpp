@@ -46,6 +46,7 @@ class far_task : public std::enable_shared_from_this<far_task<T>>, private done_
         task_->retain();
         self_ = this->shared_from_this();
         task_->on_done(*this);
+        task_->start_later();
     }
     void cancel(cancel_cause cause) noexcept {
         if (task_) task_->cancel(cause);
