@@ -474,7 +474,7 @@ OURO_ASYNC_TEST(a_child_that_waits_for_the_task_of_its_group_is_a_circle) {
     auto watching = named("outside", outside(family));
     co_await settle();
     const auto all = capture_tasks(loop::current());
-    BOOST_TEST(find_circle(all).size() == 2U);
+    BOOST_TEST_REQUIRE(find_circle(all).size() == 2U);
     const auto title = [&](const char* name) {
         return "task " + std::to_string(find_report(all, name).id) + " \"" + name + "\"";
     };
