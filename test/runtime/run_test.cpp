@@ -184,7 +184,7 @@ BOOST_AUTO_TEST_CASE(the_second_signal_ends_the_program_and_says_who_did_not_lea
     BOOST_TEST(contains(child.errors, "ouro: SIGINT: the second signal; still there:"));
     BOOST_TEST(contains(child.errors, "\"the one that stays\""));
     BOOST_TEST(contains(child.errors, "run_test.cpp:"));
-    BOOST_TEST(contains(child.errors, "task "));
+    BOOST_TEST(contains(child.errors, "\ntask "));
 }
 
 BOOST_AUTO_TEST_CASE(the_end_of_the_grace_ends_the_program_and_says_who_did_not_leave_and_where) {
