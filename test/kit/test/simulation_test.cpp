@@ -179,6 +179,28 @@ BOOST_AUTO_TEST_CASE(a_cut_link_lets_nothing_through_until_it_is_mended) {
     });
 }
 
+BOOST_AUTO_TEST_CASE(a_sender_out_of_room_goes_on_when_the_link_is_mended) {
+    auto small = steady();
+    small.least_buffer_bytes = small.most_buffer_bytes = 64;
+    run_in(small, []() -> task<> {
+        auto [client, served] = co_await connection(here, there);
+        const std::string all = pattern(1000);
+        auto sending = spawn(send_text(client, all));
+        co_await sleep(1s);
+        BOOST_TEST(!sending.done());
+        world().cut(here, there);
+        // What has arrived can be read; that there is room again does not reach the sender.
+        const std::string before = co_await read_text(served, readable_bytes(served));
+        co_await sleep(10s);
+        BOOST_TEST(!before.empty());
+        BOOST_TEST(readable_bytes(served) == 0U);
+        world().mend(here, there);
+        const std::string after = co_await read_text(served, all.size() - before.size());
+        BOOST_TEST((before + after == all));
+        co_await sending.join();
+    });
+}
+
 BOOST_AUTO_TEST_CASE(tcp_gives_up_on_a_link_that_stays_cut) {
     run_in(steady(), []() -> task<> {
         auto [client, served] = co_await connection(here, there);
@@ -237,6 +259,24 @@ BOOST_AUTO_TEST_CASE(healing_mends_every_link_and_ends_the_faults_but_a_far_host
         }
         BOOST_TEST(world().faults().size() == struck);
     });
+}
+
+BOOST_AUTO_TEST_CASE(a_partition_ends_by_itself_and_two_that_overlap_with_the_later) {
+    for (const char* plan : {"partition@4=3000000", "partition@4=1000000,partition@5=2500000",
+                             "partition@4=3000000,partition@5=100000"}) {
+        auto options = steady();
+        options.only = parse_fault_plan(plan).value();
+        run_in(options, []() -> task<> {
+            auto [client, served] = co_await connection(here, there);
+            const auto began = world().elapsed();
+            co_await client.send_all(as_bytes("x"));
+            co_await sleep(500ms);
+            co_await client.send_all(as_bytes("y"));
+            BOOST_TEST((co_await read_text(served, 2) == "xy"));
+            const auto took = world().elapsed() - began;
+            BOOST_TEST((took >= 3s && took < 3s + 2ms));
+        });
+    }
 }
 
 BOOST_AUTO_TEST_CASE(a_link_cut_on_purpose_outlasts_a_partition_that_struck_it) {
