@@ -127,11 +127,14 @@ int report(const exploration_report& found) {
     return found.failed ? 1 : 0;
 }
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
     forget_ids = argc > 1 && std::string_view(argv[1]) == "--forget-ids";
     const exploration bad{.seed_count = forget_ids ? 20u : 1000u, .world = bad_network};
     const int worst = report(explore(bad, each_request_is_applied_once));
     if (forget_ids) return worst;
     const exploration calm{.seed_count = 200, .world = simulation_options::calm};
     return std::max(worst, report(explore(calm, a_cut_link_delays_the_answer)));
+} catch (const std::invalid_argument& unreadable) {  // OURO_SEED
+    std::fprintf(stderr, "%s\n", unreadable.what());
+    return 2;
 }

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <stdexcept>
 #include <string_view>
 
@@ -41,8 +42,26 @@ std::optional<request> requested() {
     return wanted;
 }
 
-std::string how_to_repeat(std::uint64_t seed, const std::string& plan) {
+/// `word` as a shell has to be given it.
+std::string quoted(const std::string& word) {
+    constexpr const char* plain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./,:@%";
+    if (!word.empty() && word.find_first_not_of(plain) == word.npos) return word;
+    std::string text = "'";
+    for (const char each : word) text += each == '\'' ? "'\\''" : std::string(1, each);
+    return text + "'";
+}
+
+std::string setting(std::uint64_t seed, const std::string& plan) {
     return "OURO_SEED='" + std::to_string(seed) + (plan.empty() ? "" : " ") + plan + "'";
+}
+
+/// The setting and the command that started this program; without /proc, only the setting.
+std::string how_to_repeat(std::uint64_t seed, const std::string& plan) {
+    std::string text = setting(seed, plan);
+    std::ifstream command("/proc/self/cmdline", std::ios::binary);
+    for (std::string word; std::getline(command, word, '\0');) text += " " + quoted(word);
+    return text;
 }
 
 class explorer {
@@ -138,7 +157,7 @@ std::string finding::describe() const {
     for (const std::string& each : violations) text += "\n    " + each;
     text += "\n  with " + std::to_string(faults.size()) + " of " + std::to_string(faults_before) +
             " faults: " + to_string(faults);
-    if (repeat == how_to_repeat(seed, {})) {
+    if (repeat.starts_with(setting(seed, {}))) {
         text += "\n  (given just these faults it did not fail: the seed repeats it, not they)";
     }
     return text + "\n  repeat: " + repeat;

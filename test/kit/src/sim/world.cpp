@@ -64,9 +64,9 @@ world::link world::link_of(const address& one, const address& other) {
 }
 
 bool world::is_cut(const address& one, const address& other) const {
-    if (cut_.empty()) return false;
+    if (cut_.empty() && parted_.empty()) return false;
     const link which = link_of(one, other);
-    return cut_.contains(which) || cut_.contains({"*", which.first}) ||
+    return cut_.contains(which) || parted_.contains(which) || cut_.contains({"*", which.first}) ||
            cut_.contains({"*", which.second});
 }
 
@@ -82,7 +82,7 @@ clock::duration world::travel(const address& from, const address& to) {
                                static_cast<std::uint64_t>(usual.most.count())));
     if (auto extra = luck.strikes(fault_kind::delay, 1'000, 500'000)) takes += microseconds(*extra);
     if (auto gap = luck.strikes(fault_kind::partition, 10'000, 5'000'000)) {
-        cut_for(from, to, microseconds(*gap));
+        part_for(from, to, microseconds(*gap));
     }
     if (auto gap = luck.strikes(fault_kind::clog, 1'000, 1'000'000)) {
         clogged_[link_of(from, to)] = now_ + microseconds(*gap);
@@ -94,10 +94,16 @@ clock::duration world::travel(const address& from, const address& to) {
     return takes;
 }
 
-void world::cut_for(const address& one, const address& other, microseconds how_long) {
+void world::part_for(const address& one, const address& other, microseconds how_long) {
     const link which = link_of(one, other);
-    cut_.insert(which);
-    after(how_long, [this, which] { mend(which.first, which.second); });
+    clock::time_point& until = parted_[which];
+    until = std::max(until, now_ + how_long);
+    after(how_long, [this, which] {
+        const auto found = parted_.find(which);
+        if (found == parted_.end() || found->second > now_) return;  // mended, or parted again
+        parted_.erase(found);
+        carry_on();
+    });
 }
 
 void world::set_delay(const std::string& host, const std::string& other, microseconds least,
@@ -110,8 +116,14 @@ void world::cut(const std::string& host, const std::string& other) {
 }
 
 void world::mend(const std::string& host, const std::string& other) {
-    cut_.erase(in_order(host, other));
-    // What was held back goes on its way again.
+    const link which = in_order(host, other);
+    cut_.erase(which);
+    parted_.erase(which);
+    carry_on();
+}
+
+/// What was held back goes on its way again, where the link holds.
+void world::carry_on() {
     for (const auto& each : sockets_) {
         const endpoint_ptr socket = each.lock();
         if (!socket) continue;
@@ -125,8 +137,10 @@ void world::mend(const std::string& host, const std::string& other) {
 void world::heal() {
     luck.heal();
     clogged_.clear();
-    const auto cut_before = std::exchange(cut_, {});
-    if (!cut_before.empty()) mend("", "");
+    if (cut_.empty() && parted_.empty()) return;
+    cut_.clear();
+    parted_.clear();
+    carry_on();
 }
 
 void world::crash(const std::string& host) {

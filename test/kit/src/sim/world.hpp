@@ -126,7 +126,8 @@ class world {
     static link link_of(const address& one, const address& other);
     bool is_cut(const address& one, const address& other) const;
     clock::duration travel(const address& from, const address& to);
-    void cut_for(const address& one, const address& other, std::chrono::microseconds how_long);
+    void part_for(const address& one, const address& other, std::chrono::microseconds how_long);
+    void carry_on();
 
     endpoint_ptr make(int family, int type);
     void changed(const endpoint_ptr& at) {
@@ -170,7 +171,8 @@ class world {
     std::set<int> free_;
     std::vector<std::weak_ptr<endpoint>> sockets_;
     std::uint64_t socket_count_ = 0;
-    std::set<link> cut_;
+    std::set<link> cut_;                        // on purpose
+    std::map<link, clock::time_point> parted_;  // by a fault, and until when
     struct delay_range {
         std::chrono::microseconds least, most;
     };

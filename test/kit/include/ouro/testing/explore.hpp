@@ -32,7 +32,8 @@ struct finding {
     fault_plan faults;
     /// How many struck at first.
     std::size_t faults_before = 0;
-    /// `OURO_SEED='...'`, which makes `explore` repeat just this run.
+    /// A command line for a shell: `OURO_SEED='...'`, which makes `explore` repeat just this run,
+    /// and the program and its arguments as they were started.
     std::string repeat;
     /// The finding as a text of some lines.
     std::string describe() const;
