@@ -31,11 +31,7 @@ ouro::task<int> talk() {
     auto server = co_await ouro::start_server(handler, "127.0.0.1", 0);
     auto stream = co_await ouro::open_connection(server.addresses().front());
     for (const std::string& request : requests) {
-        auto asking = ouro::spawn(ask(stream, request));
-        auto limit = ouro::loop::current().call_later(
-            patience, [asking]() mutable { asking.cancel(ouro::cancel_cause::timeout); });
-        const auto reply = co_await ouro::as_result(asking.join());
-        limit.cancel();
+        const auto reply = co_await ouro::as_result(ouro::wait_for(ask(stream, request), patience));
         show(request, reply);
     }
     co_return 0;

@@ -210,7 +210,7 @@ std::string short_function_name(std::string_view function) {
 }
 
 std::string scope_report::describe(std::uint64_t task, std::span<const task_report> others) const {
-    std::string text = kind + " at " + detail::to_text(where);
+    std::string text = kind + (where.line() != 0 ? " at " + detail::to_text(where) : "");
     if (owner != task) text += " of " + detail::title(owner, others);
     if (!left) return text;
     return text + (*left < clock::duration::zero()
@@ -228,10 +228,8 @@ std::string task_report::describe(std::span<const task_report> others) const {
                 (reason.empty() ? "" : ": " + reason) + ")";
     }
     text += "\n";
-    if (created.line() != 0) {
-        text +=
-            "    created at " + detail::to_text(created) + ", " + detail::to_text(age) + " ago\n";
-    }
+    text += "    created " + (created.line() != 0 ? "at " + detail::to_text(created) + ", " : "") +
+            detail::to_text(age) + " ago\n";
     for (const scope_report& each : scopes) text += "    in " + each.describe(id, others) + "\n";
     for (const std::source_location& each : frames) {
         const bool past = stage == task_stage::running && &each == &frames.back();

@@ -135,7 +135,7 @@ loop_group::member loop_group::on(std::size_t number) const {
     return member(state_->workers[number].handle);
 }
 
-bool loop_group::stop(std::chrono::nanoseconds limit) {
+bool loop_group::stop(clock::duration grace) {
     state& all = *state_;
     for (state::worker& each : all.workers) {
         OURO_ASSERT(each.thread.get_id() != std::this_thread::get_id(),
@@ -146,9 +146,9 @@ bool loop_group::stop(std::chrono::nanoseconds limit) {
     const auto is_over = [&] { return all.ended == all.workers.size(); };
     {
         std::unique_lock lock(all.guard);
-        if (limit > forever) {
+        if (grace > forever) {
             all.changed.wait(lock, is_over);
-        } else if (!all.changed.wait_for(lock, limit, is_over)) {
+        } else if (!all.changed.wait_for(lock, grace, is_over)) {
             return false;
         }
     }

@@ -201,17 +201,17 @@ thread_pool::~thread_pool() {
     if (core_->has_threads()) core_->shutdown(std::chrono::nanoseconds::max());
 }
 
-bool thread_pool::shutdown(std::chrono::nanoseconds limit) { return core_->shutdown(limit); }
+bool thread_pool::shutdown(clock::duration grace) { return core_->shutdown(grace); }
 std::size_t thread_pool::threads() const noexcept { return core_->threads(); }
 std::size_t thread_pool::waiting() const noexcept { return core_->waiting(); }
 
-task<> shutdown_default_executor(std::chrono::nanoseconds limit) {
+task<> shutdown_default_executor(clock::duration grace) {
     detail::loop_state& home = loop::current().state();
     home.executor_shut = true;
     const auto pool = std::exchange(home.executor, nullptr);
     if (!pool) co_return;
     thread_pool aside({.threads = 1, .name = "ouro-join"});
-    const bool ended = co_await aside.run([&pool, limit] { return pool->shutdown(limit); });
+    const bool ended = co_await aside.run([&pool, grace] { return pool->shutdown(grace); });
     if (ended) co_return;
     home.report({.level = severity::warning,
                  .message = detail::words("jobs of the default executor go on after its shutdown"),

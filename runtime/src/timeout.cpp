@@ -71,12 +71,13 @@ error no_time(const std::source_location& where) noexcept {
 
 }  // namespace detail
 
-clock::time_point current_deadline() noexcept {
+std::optional<clock::time_point> current_deadline() noexcept {
     const auto* const own = detail::task_core::current();
     clock::time_point earliest = clock::time_point::max();
     for (const detail::scope* each = own ? own->scopes : nullptr; each; each = each->outer()) {
         earliest = std::min(earliest, each->deadline());
     }
+    if (earliest == clock::time_point::max()) return std::nullopt;
     return earliest;
 }
 

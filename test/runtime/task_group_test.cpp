@@ -151,7 +151,7 @@ OURO_ASYNC_TEST(a_thousand_children_end) {
     BOOST_TEST(ended == 1000);
 }
 
-// rules 139, 142
+// rules 139, 142, fault 61
 OURO_ASYNC_TEST(the_first_child_that_fails_cancels_the_others_and_the_body) {
     std::vector<error> seen;
     auto child = [&]() -> task<> {

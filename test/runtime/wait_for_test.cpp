@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 
+#include <ouro/runtime/future.hpp>
 #include <ouro/runtime/shield.hpp>
 
 #include "async_test.hpp"
@@ -263,6 +264,18 @@ OURO_ASYNC_TEST(dropping_it_unawaited_runs_nothing) {
     co_await settle();
     BOOST_TEST(*ran == 0);
     BOOST_TEST(ran.use_count() == 1);
+}
+
+// rules 103, 177
+OURO_ASYNC_TEST(a_future_that_is_too_late_is_left_alone) {
+    promise<int> gives;
+    auto wanted = gives.get_future();
+    const auto missed = co_await as_result(wait_for(wanted, std::chrono::milliseconds(5)));
+    BOOST_TEST((missed.error() == std::errc::timed_out));
+    BOOST_TEST(!wanted.done());
+    gives.set_value(7);
+    BOOST_TEST(co_await wait_for(wanted, std::chrono::milliseconds(5)) == 7);
+    BOOST_TEST(co_await wait_for(wanted, std::chrono::milliseconds(0)) == 7);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

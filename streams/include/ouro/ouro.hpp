@@ -15,6 +15,7 @@
 #include <ouro/runtime/event.hpp>
 #include <ouro/runtime/future.hpp>
 #include <ouro/runtime/gather.hpp>
+#include <ouro/runtime/inspect.hpp>
 #include <ouro/runtime/interop.hpp>
 #include <ouro/runtime/lock.hpp>
 #include <ouro/runtime/loop.hpp>
@@ -32,6 +33,7 @@
 #include <ouro/runtime/task_group.hpp>
 #include <ouro/runtime/thread_pool.hpp>
 #include <ouro/runtime/timeout.hpp>
+#include <ouro/runtime/watchdog.hpp>
 #include <ouro/streams/open_connection.hpp>
 #include <ouro/streams/reader.hpp>
 #include <ouro/streams/start_server.hpp>

@@ -101,8 +101,7 @@ using gathered = std::conditional_t<std::is_void_v<T>, void, std::vector<or_noth
 template <class... As>
     requires(sizeof...(As) > 1)
 auto gather(As&&... awaitables) {
-    return detail::gather_tuple(std::source_location::current(),
-                                as_task(std::forward<As>(awaitables))...);
+    return detail::gather_tuple(detail::unknown_place, as_task(std::forward<As>(awaitables))...);
 }
 /// The same for any number of one kind; the results are a vector, nothing for `void`.
 template <class A>
@@ -130,8 +129,7 @@ gather(std::vector<A> all, std::source_location where = std::source_location::cu
 template <class... As>
     requires(sizeof...(As) > 1)
 auto gather_results(As&&... awaitables) {
-    return detail::settle_tuple(std::source_location::current(),
-                                as_task(std::forward<As>(awaitables))...);
+    return detail::settle_tuple(detail::unknown_place, as_task(std::forward<As>(awaitables))...);
 }
 /// The same for any number of one kind.
 template <class A>

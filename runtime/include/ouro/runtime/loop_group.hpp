@@ -123,11 +123,11 @@ class loop_group {
     /// The loop with this number, below `size()`.
     member on(std::size_t number) const;
     /// Closes all loops, which cancels their tasks, and waits until their threads have ended, at
-    /// most for `limit`. Afterwards `post` returns false.
+    /// most for `grace`. Afterwards `post` returns false.
     ///
     /// Result   false when some had not ended: they go on, and the destructor waits for them.
     /// Threads  any but those of the group. It blocks.
-    bool stop(std::chrono::nanoseconds limit = std::chrono::nanoseconds::max());
+    bool stop(clock::duration grace = clock::duration::max());
 
   private:
     struct state;

@@ -130,7 +130,7 @@ auto race(First&& first, As&&... others) {
     all.reserve(1 + sizeof...(As));
     all.push_back(as_task(std::forward<First>(first)));
     (all.push_back(as_task(std::forward<As>(others))), ...);
-    return race(std::move(all));
+    return race(std::move(all), detail::unknown_place);
 }
 
 /// Starts one attempt after the other, each when the one before has failed or after `delay`,

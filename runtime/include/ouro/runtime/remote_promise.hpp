@@ -214,8 +214,7 @@ class remote_promise {
     /// True while it was not used up, nor moved from.
     explicit operator bool() const noexcept { return link_ != nullptr; }
     /// True when nobody would hear of a result any more: the future or the loop is gone, or it was
-    /// cancelled. A
-    /// long job may look at it from time to time and give up.
+    /// cancelled. A long job may look at it from time to time and give up.
     bool abandoned() const noexcept {
         return !link_ || link_->abandoned.load(std::memory_order_relaxed);
     }

@@ -18,7 +18,7 @@ struct run_options {
     bool signals = true;
     /// How long tasks may take to end after they were asked to. Clients that wait for an answer
     /// get theirs, and a service manager does not lose patience: systemd kills after 90 s.
-    std::chrono::milliseconds grace = std::chrono::seconds(10);
+    clock::duration grace = std::chrono::seconds(10);
     /// SIGQUIT prints every task and where it waits on stderr, and the program goes on.
     bool dump_on_sigquit = false;
     /// How the loop is made.

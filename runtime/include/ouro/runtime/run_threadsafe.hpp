@@ -37,7 +37,7 @@ class far_task : public std::enable_shared_from_this<far_task<T>>, private done_
     void start() noexcept {
         if (!far_access::takes_tasks()) return refuse();
         try {
-            task_ = new task_state<T>(loop::current(), make(), std::source_location::current());
+            task_ = new task_state<T>(loop::current(), make(), unknown_place);
         } catch (...) {
             outcome_.fail(std::current_exception());
             far_access::report(std::current_exception());
@@ -135,7 +135,7 @@ class awaited_by_thread : public far_task<T> {
         const std::lock_guard lock(guard_);
         return done_;
     }
-    bool wait(std::chrono::nanoseconds limit) const {
+    bool wait(clock::duration limit) const {
         constexpr auto forever = std::chrono::hours(24 * 365);
         const auto is_done = [this] { return done_; };
         std::unique_lock lock(guard_);
@@ -174,7 +174,7 @@ class thread_future {
     bool done() const noexcept { return task_->done(); }
     /// Waits until it is done, at most for `limit`. False when it is not. On a thread that runs a
     /// loop it does not wait.
-    bool wait_for(std::chrono::nanoseconds limit) const {
+    bool wait_for(clock::duration limit) const {
         return loop::try_current() ? done() : task_->wait(limit);
     }
     /// Waits, and gives what the task gave, once. Rethrows what it threw.
@@ -183,7 +183,7 @@ class thread_future {
     ///         there; `errc::invalid_state` the second time.
     result<T> get() {
         if (taken_) return error(errc::invalid_state, "get the outcome of a task a second time");
-        if (!wait_for(std::chrono::nanoseconds::max())) {
+        if (!wait_for(clock::duration::max())) {
             return error(errc::wrong_thread, "wait for a task and block a thread that runs a loop");
         }
         taken_ = true;

@@ -1,6 +1,7 @@
 // A bracket in the life of a task: what timeouts and groups have in common.
 #pragma once
 
+#include <optional>
 #include <source_location>
 
 #include <ouro/runtime/loop.hpp>
@@ -53,7 +54,7 @@ class scope {
 namespace ouro {
 
 /// The earliest deadline the running task is under, its own or one of those it was started under
-/// as a child of a group; `time_point::max()` when there is none.
-clock::time_point current_deadline() noexcept;
+/// as a child of a group; none when there is none.
+std::optional<clock::time_point> current_deadline() noexcept;
 
 }  // namespace ouro

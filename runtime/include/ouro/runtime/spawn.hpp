@@ -33,6 +33,9 @@ class done_hook : public list_link {
 
 class nursery;
 
+// Behind a list of arguments there is no place for the caller's line; `spawn_options` has it.
+inline constexpr std::source_location unknown_place{};
+
 /// A spawned task: its chain of frames, what it waits on, who waits for it, and its cancellation.
 class task_core : public task_runner, public list_link {
   public:
@@ -462,8 +465,10 @@ auto spawn(F&& body, std::source_location created = std::source_location::curren
 template <class F, class... Args>
     requires(sizeof...(Args) > 0 && std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>...>)
 auto spawn(F&& body, Args&&... arguments) {
-    return spawn(loop::current(), detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
-                                      std::forward<F>(body), std::forward<Args>(arguments)...));
+    return spawn(loop::current(),
+                 detail::call_with_copies<std::decay_t<F>, std::decay_t<Args>...>(
+                     std::forward<F>(body), std::forward<Args>(arguments)...),
+                 detail::unknown_place);
 }
 /// The same with a name, or eagerly, or with task-local values of its own.
 template <class T>

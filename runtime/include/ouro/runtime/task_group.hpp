@@ -93,7 +93,8 @@ class task_group : private detail::nursery {
     template <class F, class... Args>
         requires(std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>...>)
     auto spawn(F&& body, Args&&... arguments) {
-        return spawn(spawn_options{}, std::forward<F>(body), std::forward<Args>(arguments)...);
+        return spawn(spawn_options{.created = detail::unknown_place}, std::forward<F>(body),
+                     std::forward<Args>(arguments)...);
     }
     /// The same with a name, or eagerly.
     template <class T>

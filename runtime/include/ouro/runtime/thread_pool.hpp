@@ -216,10 +216,10 @@ class thread_pool {
         return outcome;
     }
 
-    /// Takes no more jobs and waits until those it has are done, at most for `limit`.
+    /// Takes no more jobs and waits until those it has are done, at most for `grace`.
     ///
     /// Result  false when some were not: they go on, and nobody waits for them any more.
-    bool shutdown(std::chrono::nanoseconds limit = std::chrono::nanoseconds::max());
+    bool shutdown(clock::duration grace = clock::duration::max());
 
     /// Threads it has now.
     std::size_t threads() const noexcept;
@@ -244,10 +244,10 @@ auto to_thread(F&& body, Args&&... arguments) {
 }
 
 /// Lets the running loop's default pool take no more jobs, also in future, and waits for those it
-/// has, at most for `limit`. What does not end by then is reported as a warning and left alone.
+/// has, at most for `grace`. What does not end by then is reported as a warning and left alone.
 ///
 /// Result  nothing; a loop that has no pool has nothing to wait for.
 /// Cancel  takes effect at the next await.
-task<> shutdown_default_executor(std::chrono::nanoseconds limit = std::chrono::nanoseconds::max());
+task<> shutdown_default_executor(clock::duration grace = clock::duration::max());
 
 }  // namespace ouro

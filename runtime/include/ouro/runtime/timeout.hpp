@@ -107,6 +107,12 @@ task<T> fail_with(error why) {
 }
 
 template <class A>
+concept waited_for = requires(A& result) {
+    result.done();
+    { result.wait() } -> leaf_awaitable;
+};
+
+template <class A>
 concept cancellable = requires(A& handle) {
     handle.done();
     handle.cancel(cancel_cause::timeout);
@@ -134,7 +140,7 @@ task<T> wait_for(task<T> body, std::chrono::duration<Rep, Period> delay,
     if (delay <= delay.zero()) return detail::fail_with<T>(detail::no_time(where));
     return detail::wait_until<task<T>>(std::move(body), detail::bounded(delay), where);
 }
-/// The same for a task that runs already, or a future.
+/// The same for a task that runs already.
 template <class Handle, class Rep, class Period>
     requires detail::cancellable<std::remove_cvref_t<Handle>>
 auto wait_for(Handle&& handle, std::chrono::duration<Rep, Period> delay,
@@ -149,6 +155,12 @@ auto wait_for(Handle&& handle, std::chrono::duration<Rep, Period> delay,
     } else {
         return detail::wait_until<kept>(std::move(handle), detail::bounded(delay), where);
     }
+}
+/// The same for a future, which is left alone when the time is over: others may wait for it.
+template <detail::waited_for Future, class Rep, class Period>
+auto wait_for(Future result, std::chrono::duration<Rep, Period> delay,
+              std::source_location where = std::source_location::current()) {
+    return detail::wait_until<Future>(std::move(result), detail::bounded(delay), where);
 }
 /// The same for an innermost awaitable.
 template <detail::leaf_awaitable Leaf, class Rep, class Period>
