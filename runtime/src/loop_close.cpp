@@ -39,6 +39,7 @@ void loop_state::close() noexcept {
         report({.message = words("operations did not end within 5 s; their memory is given up"),
                 .error = {},
                 .subject = "loop close"});
+        give_tasks_up();
     }
     report_unseen_failures();
     let_go_of_executor();
@@ -62,6 +63,7 @@ void loop_state::close_elsewhere() noexcept {
                               "are in flight; their memory is given up"),
              .error = {},
              .subject = "loop close"});
+        give_tasks_up();
     }
     report_unseen_failures();
     let_go_of_executor();
@@ -171,6 +173,16 @@ void loop_state::destroy_tasks() noexcept {
         left->destroy_frames();
         ready = {};  // it may have woken one that is destroyed next
     }
+}
+
+/// Their frames stay, since the kernel may write there; whoever waits elsewhere is told.
+void loop_state::give_tasks_up() noexcept {
+    while (task_core* left = tasks.back()) {
+        left->give_up();
+        ready = {};  // it may have woken one that is given up next
+    }
+    drop_scheduled();
+    while (timers.pop_any()) continue;  // those of frames that stay
 }
 
 /// A handle may live longer than the loop, which could not be told of a failure then.

@@ -51,6 +51,11 @@ void loop_group::state::start(std::size_t number) {
         fail(which, refused.code(), "start its thread");
         ++made;
         ++ended;
+    } catch (const std::bad_alloc&) {
+        const std::lock_guard lock(guard);
+        fail(which, make_error_code(std::errc::not_enough_memory), "start its thread");
+        ++made;
+        ++ended;
     }
 }
 

@@ -93,11 +93,15 @@ loop_handle::loop_handle(std::shared_ptr<detail::mailbox> box) noexcept : box_(s
 
 bool loop_handle::post(callback what) const { return box_ && box_->post(std::move(what)); }
 
-bool loop_handle::stop() const noexcept try {
-    // Who stops a loop often joins its thread next.
-    return box_ && box_->post([] { loop::current().stop(); }, detail::wake_up::now);
-} catch (...) {
-    return false;  // out of memory
+bool loop_handle::stop() const noexcept {
+    for (;;) {
+        try {
+            // Who stops a loop often joins its thread next: that must not wait for ever.
+            return box_ && box_->post([] { loop::current().stop(); }, detail::wake_up::now);
+        } catch (const std::bad_alloc&) {
+            detail::wait_for_memory();
+        }
+    }
 }
 
 }  // namespace ouro

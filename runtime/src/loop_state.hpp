@@ -127,6 +127,7 @@ struct loop_state {
     bool drain() noexcept;
     void drop_deferred() noexcept;
     void destroy_tasks() noexcept;
+    void give_tasks_up() noexcept;
     void report_unseen_failures() noexcept;
     void let_go_of_futures() noexcept;
     void report_leaks() noexcept;

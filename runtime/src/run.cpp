@@ -68,7 +68,8 @@ void run_state::listen() noexcept {
         want(SIGTERM);
     }
     if (options.dump_on_sigquit) want(SIGQUIT);
-    if (!wanted || home->is_closed()) return;
+    const engine& kernel = *home->state().kernel;
+    if (!wanted || home->is_closed() || kernel.foreign_process() || kernel.foreign_thread()) return;
     try {
         // Without them the program runs, and ends at once at the first signal.
         (void)signal_watch::of(home->state()).add_fallback(*this);

@@ -131,7 +131,8 @@ result<> signal_watch::apply() {
     }
     fd_ = *caught;
     caught_ = mask;
-    if (!ready_.in_flight && !retry_.queued()) arm();
+    // While handlers run, `ready` arms it again at its end.
+    if (!telling_ && !ready_.in_flight && !retry_.queued()) arm();
     return {};
 }
 
@@ -149,7 +150,8 @@ void signal_watch::end() noexcept {
     if (caught_) (void)io::watch_signals(home_.self, fd_, 0);
     caught_ = 0;
     if (ready_.in_flight) {
-        if (!home_.kernel->foreign_thread()) io::cancel(home_.self, ready_);
+        const engine& kernel = *home_.kernel;
+        if (!kernel.foreign_thread() && !kernel.foreign_process()) io::cancel(home_.self, ready_);
     } else if (!telling_) {
         gone();
     }

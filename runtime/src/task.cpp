@@ -58,8 +58,7 @@ task_core::task_core(loop& home, promise_base& root, std::source_location create
       id_(next_task_number()),
       created_(created),
       created_at_(home.state().turn_began),
-      since_(created_at_),
-      context_(context::current()) {
+      since_(created_at_) {
     root.owner = this;
     resume_.owner = this;
     resume_.run = &run_ready;
@@ -316,6 +315,16 @@ void task_core::destroy_frames() noexcept {
     finish();
 }
 
+/// For a loop that could not get its operations back: the task counts as cancelled, its frames are
+/// never touched again.
+void task_core::give_up() noexcept {
+    retain();  // for ever: waits in frames that stay name this task
+    leaf = waking_ = nullptr;
+    root_ = nullptr;
+    why_ = error::cancelled(cancel_cause::shutdown, words([this] { return "run " + name(); }));
+    finish();
+}
+
 // ---- cancellation
 
 bool task_core::cancel(cancel_cause cause, words why) noexcept {
@@ -362,6 +371,7 @@ unsigned task_core::uncancel() noexcept {
 
 error task_core::cancellation() noexcept {
     must_cancel = false;
+    ++deliveries_;
     error made = error::cancelled(cause_);
     explain(made);
     return made;
@@ -423,16 +433,19 @@ void wait_point::wake() noexcept {
 }
 
 [[gnu::noinline]] void wait_point::wake_foreign() noexcept {
+    loop* const here = loop::try_current();
+    if (!here) return foreign_.resume();  // between two runs
     try {
-        loop::current().call_soon([this] { foreign_.resume(); });
+        here->call_soon([this] { foreign_.resume(); });
     } catch (...) {  // the loop is closing, or there is no memory for a turn of its own
         foreign_.resume();
     }
 }
 
 void wait_point::complete_or_wake() noexcept {
-    const bool between_steps =
-        frame_ && !static_cast<task_core&>(*frame_->owner).home_->state().current_task;
+    loop* const home = frame_ ? static_cast<task_core&>(*frame_->owner).home_ : nullptr;
+    const bool between_steps = home && home == loop::try_current() && !home->state().current_task &&
+                               !home->state().closing;
     between_steps ? complete() : wake();
 }
 

@@ -84,9 +84,8 @@ void task_group::child_ended(detail::task_core& child) noexcept {
     } else {
         failed(child.failure_seen(), nullptr);
     }
-    abort(cancel_cause::sibling_failed, detail::words([&] {
-              return child.name() + (cancelled ? " was cancelled" : " failed");
-          }));
+    abort(cancel_cause::sibling_failed,
+          detail::words([&] { return child.name() + (cancelled ? " was cancelled" : " failed"); }));
 }
 
 void task_group::parent_cancelled(const error& why) noexcept {

@@ -210,6 +210,12 @@ task<> shutdown_default_executor(clock::duration grace) {
     home.executor_shut = true;
     const auto pool = std::exchange(home.executor, nullptr);
     if (!pool) co_return;
+    struct no_wait {  // however this ends, the loop's thread does not wait for jobs
+        const std::shared_ptr<thread_pool>& of;
+        ~no_wait() {
+            if (of.use_count() == 1) of->shutdown(clock::duration::zero());
+        }
+    } const leaving{pool};
     thread_pool aside({.threads = 1, .name = "ouro-join"});
     const bool ended = co_await aside.run([&pool, grace] { return pool->shutdown(grace); });
     if (ended) co_return;

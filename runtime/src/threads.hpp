@@ -17,7 +17,7 @@ namespace ouro::detail {
 /// Throws `std::system_error` when there is none to be had.
 template <class Body>
 std::thread start_thread(const std::string& name, Body body) {
-    const signals_blocked quiet;  // the new thread inherits this
+    const signals_blocked quiet;         // the new thread inherits this
     constexpr std::size_t longest = 15;  // the kernel refuses more
     std::thread made(std::move(body));
     ::pthread_setname_np(made.native_handle(), name.substr(0, longest).c_str());

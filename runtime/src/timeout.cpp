@@ -23,6 +23,7 @@ task_core& require_task(const char* kind) {
 scope::scope(const char* kind, const std::source_location& where)
     : cancelling_before_(require_task(kind).cancelling()),
       due_before_(task_core::current()->must_cancel),
+      deliveries_before_(task_core::current()->deliveries()),
       kind_(kind),
       where_(where),
       owner_(task_core::current()),
@@ -37,7 +38,8 @@ scope::~scope() {
 
 bool scope::take_back() noexcept {
     const bool only_ours = owner_->uncancel() <= cancelling_before_;
-    if (only_ours && !due_before_) owner_->must_cancel = false;
+    const bool still_due = due_before_ && owner_->deliveries() == deliveries_before_;
+    if (only_ours && !still_due) owner_->must_cancel = false;
     return only_ours;
 }
 

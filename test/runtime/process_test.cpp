@@ -16,12 +16,15 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <optional>
 #include <set>
 #include <string>
 #include <system_error>
 #include <thread>
 
 #include <ouro/runtime/checks.hpp>
+#include <ouro/runtime/run_threadsafe.hpp>
+#include <ouro/runtime/timeout.hpp>
 
 #include "async_test.hpp"
 #include "child_process.hpp"
@@ -396,6 +399,32 @@ BOOST_AUTO_TEST_CASE(a_loop_closed_by_another_thread_ends_its_operations_or_give
         BOOST_TEST(child.signal == 0);
         BOOST_TEST((child.exit_code == 0 || contains(child.errors, "given up")));
     }
+}
+
+// fault 25
+BOOST_AUTO_TEST_CASE(whoever_waits_for_a_task_whose_loop_gave_up_is_told) {
+    const auto child = in_child([] {
+        static loopless_descriptors fds;
+        static std::array<std::byte, 8> room;
+        auto* const receive = new noted_op;  // the kernel may keep it for ever
+        std::optional<thread_future<void>> waited;
+        {
+            loop home(options_for(engine::uring));
+            waited = run_threadsafe(home.get_handle(), []() -> task<> {
+                const timeout limit(std::chrono::hours(1));  // its timer stays with the frame
+                co_await sleep(std::chrono::hours(2));
+            });
+            std::thread([&] {
+                io::recv(home, *receive, fds.ours, room);
+                home.call_later(std::chrono::milliseconds(20), [] { loop::current().stop(); });
+                home.run_forever();
+            }).join();
+        }
+        return waited->get().error() == errc::cancelled ? 0 : 50;
+    });
+    BOOST_TEST(child.signal == 0);
+    BOOST_TEST(child.exit_code == 0);
+    BOOST_TEST(contains(child.errors, "given up"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -2,6 +2,7 @@
 #include <ouro/runtime/run.hpp>
 
 #include <boost/test/unit_test.hpp>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -336,6 +337,25 @@ BOOST_AUTO_TEST_CASE(what_one_main_task_sets_the_next_one_sees) {
     BOOST_TEST(several.run(count).value() == 2);
     BOOST_TEST(several.run(count).value() == 3);
     BOOST_TEST(counted.get() == 1);  // outside of them nothing has changed
+}
+
+// rules 26, 705
+BOOST_AUTO_TEST_CASE(a_child_forked_between_two_runs_leaves_the_runner_alone) {
+    const auto child = in_child([] {
+        runner several;
+        const auto nothing = []() -> task<> { co_return; };
+        if (!several.run(nothing)) return 50;
+        if (const pid_t forked = ::fork(); forked == 0) {
+            // Its loop is the parent's: refused, and left alone at the end.
+            return several.run(nothing).has_value() ? 51 : 0;
+        } else {
+            int status = -1;
+            ::waitpid(forked, &status, 0);
+            return several.run(nothing).has_value() ? status : 52;
+        }
+    });
+    BOOST_TEST(child.signal == 0);
+    BOOST_TEST(child.exit_code == 0);
 }
 
 // rule 699

@@ -161,6 +161,23 @@ OURO_ASYNC_TEST(a_handler_may_remove_or_replace_itself) {
     BOOST_TEST(loop::current().counters().descriptors == 0u);
 }
 
+// rule 694
+OURO_ASYNC_TEST(a_handler_may_remove_itself_while_other_signals_are_handled) {
+    const auto told = std::make_shared<std::string>();
+    const removed_at_the_end own(harmless);
+    const removed_at_the_end another(SIGUSR2);
+    co_await add_signal_handler(SIGUSR2, [told] { *told += '2'; });
+    co_await add_signal_handler(harmless, [told] {
+        *told += '1';
+        remove_signal_handler(harmless);
+    });
+    send_signal(harmless);
+    co_await eventually([told] { return told->size() == 1; });
+    send_signal(SIGUSR2);
+    co_await eventually([told] { return told->size() == 2; });
+    BOOST_TEST(*told == "12");
+}
+
 OURO_ASYNC_TEST(handlers_added_again_in_the_turn_of_their_removal_are_told) {
     const auto told = std::make_shared<std::string>();
     const removed_at_the_end own(harmless);

@@ -246,10 +246,10 @@ task_handle<T> to_callback(loop& home, task<T> body, F&& then,
     using sender = detail::callback_sender<T, std::decay_t<F>>;
     detail::require_open_loop(home, "to_callback");
     auto tells = std::make_unique<sender>(std::forward<F>(then));
-    auto* const started = new detail::task_state<T>(home, std::move(body), created);
-    tells.release()->tell_of(*started);
-    started->start_later();
-    return task_handle<T>(started);
+    auto started = detail::make_task(home, std::move(body), created);
+    tells.release()->tell_of(started.state());
+    started.state().start_later();
+    return started;
 }
 /// The same on the running loop.
 template <class T, class F>

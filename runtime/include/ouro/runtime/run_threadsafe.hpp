@@ -37,13 +37,14 @@ class far_task : public std::enable_shared_from_this<far_task<T>>, private done_
     void start() noexcept {
         if (!far_access::takes_tasks()) return refuse();
         try {
-            task_ = new task_state<T>(loop::current(), make(), unknown_place);
+            const auto made = make_task(loop::current(), make(), unknown_place);
+            task_ = &made.state();
+            task_->retain();
         } catch (...) {
             outcome_.fail(std::current_exception());
             far_access::report(std::current_exception());
             return leave();
         }
-        task_->retain();
         self_ = this->shared_from_this();
         task_->on_done(*this);
         task_->start_later();

@@ -42,7 +42,8 @@ class scope {
 
   private:
     friend class nursery;
-    const bool due_before_;  // one of them was not delivered yet
+    const bool due_before_;             // one of them was not delivered yet
+    const unsigned deliveries_before_;  // of cancellations, then
     const char* kind_;
     std::source_location where_;
     task_core* owner_;

@@ -98,6 +98,9 @@ class task_core : public task_runner, public list_link {
     const context& values() const noexcept { return context_; }
     /// Takes down the frames of a task that will never be resumed again.
     void destroy_frames() noexcept;
+    void give_up() noexcept;
+    /// How often a cancellation was due and came instead of what was waited for.
+    unsigned deliveries() const noexcept { return deliveries_; }
     static task_core* current() noexcept;
     /// The task that waits there; null when it is a coroutine of another type.
     static task_core* of(const wait_point& wait) noexcept;
@@ -161,6 +164,7 @@ class task_core : public task_runner, public list_link {
     std::exception_ptr thrown_;  // state threw
     unsigned references_ = 1;    // the loop's own, while it is not done
     unsigned cancel_requests_ = 0;
+    unsigned deliveries_ = 0;
     std::string reason_;  // of the last cancellation, for people
     cancel_cause cause_ = cancel_cause::none;
     bool came_late_ = false;  // it lost the race against a result: void if there is no next await
@@ -423,7 +427,12 @@ void start(task_core& made, spawn_options& options, nursery* into);
 template <class T>
 task_handle<T> make_task(loop& home, task<T> body, const std::source_location& created) {
     require_open_loop(home, "spawn");
-    return task_handle<T>(new task_state<T>(home, std::move(body), created));
+    // A loop that does not run here may run in another thread later.
+    context values =
+        &home == loop::try_current() ? context::current() : context::current().for_other_thread();
+    task_handle<T> made(new task_state<T>(home, std::move(body), created));
+    made.state().set_context(std::move(values));
+    return made;
 }
 /// Makes the task, tells `into` of it, and sees to its first step.
 template <class T>
