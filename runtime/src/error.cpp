@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "inspection.hpp"
+
 namespace ouro {
 namespace {
 
@@ -265,8 +267,10 @@ std::string error::describe() const {
         if (details_->left_out && i == trail_limit / 2) {
             text += "\n    ... " + std::to_string(details_->left_out) + " more";
         }
+        if (detail::inspection::is_internal(lines[i])) continue;
         text += "\n    at " + std::string(lines[i].file_name()) + ":" +
-                std::to_string(lines[i].line()) + " " + lines[i].function_name();
+                std::to_string(lines[i].line()) + " " +
+                short_function_name(lines[i].function_name());
     }
     if (*this == errc::several_failures) return text;  // the message has them
     for (std::size_t i = 1; i < causes().size(); ++i) {
