@@ -5,7 +5,6 @@
 #include <ouro/runtime/spawn.hpp>
 #include <ouro/runtime/task_group.hpp>
 
-#include "inspection.hpp"
 #include "loop_state.hpp"
 
 namespace ouro {
