@@ -209,6 +209,21 @@ OURO_KERNEL_TEST(a_pool_may_be_the_default_executor_of_a_loop, "real threads") {
     BOOST_TEST(co_await to_thread(&thread_name) == "ouro-pool-1");
 }
 
+// rule 62
+OURO_ASYNC_TEST(a_job_sees_a_copy_of_the_callers_task_local_values) {
+    static task_local<int> request{0};
+    request.set(7);
+    const auto seen = co_await to_thread([] {
+        const int before = request.get();
+        request.set(8);
+        return before * 10 + request.get();
+    });
+    BOOST_TEST(seen == 78);
+    BOOST_TEST(request.get() == 7);
+    const auto later = co_await to_thread([] { return request.get(); });
+    BOOST_TEST(later == 7);
+}
+
 OURO_KERNEL_TEST(all_signals_are_blocked_in_the_threads_of_a_pool, "real threads") {
     const bool blocked = co_await to_thread([] {
         sigset_t mask;

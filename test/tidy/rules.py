@@ -1,5 +1,6 @@
 """Which of the numbered rules the tests cover. A comment `// rule 7`, `// rules 7, 9` or
-`// rules 7-9` in test/ covers them (on one line each); docs/conformance.md waives or defers
+`// rules 7-9` in test/, or `# rule 7` in test/gdb/, covers them (on one line each);
+docs/conformance.md waives or defers
 others, one table row each: `| 51 | waived | why |`, `| 130-137 | deferred | why |`."""
 
 import re
@@ -54,6 +55,7 @@ for letter, last, title in TITLES:
 RANGE = r'\d+(?:\s*[-–]\s*\d+)?'
 NUMBERS = rf'{RANGE}(?:\s*(?:,|and|,\s*and)\s*{RANGE})*'
 MENTION = re.compile(rf'\brules?\s+({NUMBERS})')
+PYTHON_MENTION = re.compile(rf'^\s*#\s*rules?\s+({NUMBERS})')
 ROW = re.compile(rf'^\|\s*({NUMBERS})\s*\|\s*(\w+)\s*\|(.*)\|\s*$')
 
 
@@ -82,6 +84,10 @@ class Coverage:
         for path in tree.under('test', '.cpp', '.hpp'):
             for line, comment in split(tree.text(path))[1]:
                 for mention in MENTION.finditer(comment):
+                    self.note(self.covered, mention[1], path, line)
+        for path in tree.under('test/gdb', '.py'):
+            for line, text in enumerate(tree.text(path).splitlines(), 1):
+                if mention := PYTHON_MENTION.match(text):
                     self.note(self.covered, mention[1], path, line)
         path = 'docs/conformance.md'
         for line, text in enumerate(tree.text(path).splitlines(), 1):
