@@ -136,7 +136,8 @@ void stream_transport::schedule_flush() noexcept {
 
 void stream_transport::flush_hook(turn_end_hook& hook) noexcept {
     auto& self = static_cast<stream_transport&>(hook);
-    const context::use in(self.values_);
+    if (!self.queue_.empty()) return self.flush();
+    const context::use in(self.values_);  // the protocol may be told
     self.flush();
 }
 
@@ -161,13 +162,13 @@ void stream_transport::flush_pieces() noexcept {
 
 void stream_transport::sent(op& done) noexcept {
     auto& self = static_cast<stream_transport&>(static_cast<transmit_op&>(done));
-    const context::use in(self.values_);
     // All of it went, and nobody waits for that.
     if (static_cast<std::size_t>(done.res) == self.queue_.size() && self.nobody_waits())
         [[likely]] {
         self.full_ = false;
         return self.queue_.consume(static_cast<std::size_t>(done.res));
     }
+    const context::use in(self.values_);
     self.sent_otherwise(done.res);
 }
 
