@@ -3,7 +3,8 @@
 
 #include <cstdio>
 #include <string>
-#include <string_view>
+
+#include "inspection.hpp"
 
 namespace ouro {
 namespace detail {
@@ -57,17 +58,10 @@ std::string as_words(clock::duration delay) {
     return text;
 }
 
-std::string file_and_line(const std::source_location& where) {
-    const std::string_view path = where.file_name();
-    const std::size_t slash = path.rfind('/');
-    const std::string_view file = slash == path.npos ? path : path.substr(slash + 1);
-    return std::string(file) + ":" + std::to_string(where.line());
-}
-
 }  // namespace
 
 error no_time(const std::source_location& where) noexcept {
-    return error(std::errc::timed_out, words([&] { return "wait at " + file_and_line(where); }))
+    return error(std::errc::timed_out, words([&] { return "wait at " + to_text(where); }))
         .because("there was no time at all");
 }
 
@@ -149,7 +143,7 @@ void timeout::came(timer_node& timer) noexcept {
 
 std::string timeout::reason() const {
     return (delay_ ? "deadline of " + detail::as_words(*delay_) : std::string("deadline")) +
-           " at " + detail::file_and_line(where());
+           " at " + detail::to_text(where());
 }
 
 }  // namespace ouro

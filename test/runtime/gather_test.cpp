@@ -19,6 +19,7 @@
 
 #include "async_test.hpp"
 #include "child_process.hpp"
+#include "later.hpp"
 
 namespace ouro::test {
 namespace {
@@ -38,19 +39,6 @@ task<int> fail_later(errc why, int turns = 1) {
 task<int> throw_later(int turns = 1) {
     co_await settle(turns);
     throw std::runtime_error("thrown on purpose");
-}
-/// The cause in one word.
-const char* name_of(cancel_cause cause) {
-    if (cause == cancel_cause::user) return "user ";
-    if (cause == cancel_cause::not_needed) return "loser ";
-    return cause == cancel_cause::sibling_failed ? "sibling " : "other ";
-}
-/// Waits until cancelled, and notes who asked.
-task<int> wait_long(std::shared_ptr<std::string> story) {
-    const auto ended = co_await as_result(sleep(1h));
-    if (!ended) *story += name_of(ended.error().cause());
-    co_await result<>(ended);
-    co_return 0;
 }
 /// Takes no notice of a cancellation.
 task<int> stubborn(int value, int turns) {

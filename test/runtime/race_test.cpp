@@ -13,33 +13,13 @@
 
 #include "async_test.hpp"
 #include "child_process.hpp"
+#include "later.hpp"
 
 namespace ouro::test {
 namespace {
 
 using namespace std::chrono_literals;
 
-task<int> give_later(int value, std::chrono::milliseconds delay) {
-    co_await sleep(delay);
-    co_return value;
-}
-task<int> fail_later(errc why, std::chrono::milliseconds delay) {
-    co_await sleep(delay);
-    co_return why;
-}
-/// The cause in one word.
-const char* name_of(cancel_cause cause) {
-    if (cause == cancel_cause::user) return "user ";
-    if (cause == cancel_cause::not_needed) return "loser ";
-    return cause == cancel_cause::sibling_failed ? "sibling " : "other ";
-}
-/// Waits until cancelled, and notes who asked.
-task<int> wait_long(std::shared_ptr<std::string> story) {
-    const auto ended = co_await as_result(sleep(1h));
-    if (!ended) *story += name_of(ended.error().cause());
-    co_await result<>(ended);
-    co_return 0;
-}
 /// Takes no notice of a cancellation.
 task<int> stubborn(int value) {
     (void)co_await as_result(sleep(1h));

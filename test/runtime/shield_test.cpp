@@ -12,20 +12,12 @@
 #include <ouro/runtime/timeout.hpp>
 
 #include "async_test.hpp"
+#include "later.hpp"
 
 namespace ouro::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-task<int> give_later(int value, std::chrono::milliseconds delay) {
-    co_await sleep(delay);
-    co_return value;
-}
-task<int> fail_later(errc why, std::chrono::milliseconds delay) {
-    co_await sleep(delay);
-    co_return why;
-}
 
 }  // namespace
 

@@ -235,6 +235,20 @@ class [[nodiscard]] future_awaiter : public future_wait {
     bool last_;
 };
 
+/// Sets what `outcome` holds, of a promise of either kind.
+template <class Promise, class T>
+bool set_outcome(Promise& to, result<T> outcome) {
+    if (!outcome) {
+        if (auto thrown = outcome.error().exception()) return to.set_exception(std::move(thrown));
+        return to.set_error(std::move(outcome.error()));
+    }
+    if constexpr (std::is_void_v<T>) {
+        return to.set_value();
+    } else {
+        return to.set_value(std::move(*outcome));
+    }
+}
+
 }  // namespace detail
 
 /// A reference to a result that is set later, by a `promise`. Copies refer to the same result.
@@ -389,15 +403,7 @@ class promise {
     }
     /// Sets what `outcome` holds: with `future::get_now`, copies one future into another (rule 97).
     bool set_result(result<T> outcome) const {
-        if (!outcome) {
-            if (auto thrown = outcome.error().exception()) return set_exception(std::move(thrown));
-            return set_error(std::move(outcome.error()));
-        }
-        if constexpr (std::is_void_v<T>) {
-            return set_value();
-        } else {
-            return set_value(std::move(*outcome));
-        }
+        return detail::set_outcome(*this, std::move(outcome));
     }
     /// True once the result was set or cancelled.
     bool done() const noexcept { return state().done(); }

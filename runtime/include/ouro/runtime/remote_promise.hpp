@@ -200,17 +200,7 @@ class remote_promise {
         return deliver();
     }
     /// Sets what `outcome` holds.
-    bool set_result(result<T> outcome) {
-        if (!outcome) {
-            if (auto thrown = outcome.error().exception()) return set_exception(std::move(thrown));
-            return set_error(std::move(outcome.error()));
-        }
-        if constexpr (std::is_void_v<T>) {
-            return set_value();
-        } else {
-            return set_value(std::move(*outcome));
-        }
-    }
+    bool set_result(result<T> outcome) { return detail::set_outcome(*this, std::move(outcome)); }
     /// True while it was not used up, nor moved from.
     explicit operator bool() const noexcept { return link_ != nullptr; }
     /// True when nobody would hear of a result any more: the future or the loop is gone, or it was

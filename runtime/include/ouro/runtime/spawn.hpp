@@ -68,8 +68,6 @@ class task_core : public task_runner, public list_link {
     bool started() const noexcept { return started_; }
     /// The group it is a child of, or null.
     nursery* group() const noexcept { return group_; }
-    /// The wait that has ended while the task is ready to run, or null.
-    wait_point* waking() const noexcept { return waking_; }
     /// Why it failed; someone has now seen it.
     const error& failure_seen() noexcept;
     std::exception_ptr thrown_seen() noexcept;

@@ -36,14 +36,6 @@ class nursery : public scope {
     /// `heed` until no child is left, then fails if the parent was cancelled.
     task<> wait_for_all();
 
-    /// Unfinished children, for reports.
-    template <class Visitor>
-    void each_child(Visitor&& visit) {
-        for (auto* each = children_.front(); each; each = children_.after(*each)) {
-            visit(*each->task);
-        }
-    }
-
   protected:
     using scope::scope;
     /// What still lives is cancelled, and belongs to the loop alone from here on.
