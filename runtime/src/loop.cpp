@@ -33,6 +33,8 @@ void forget_loop_in_children() {
 namespace detail {
 
 constinit loop_state* first_loop = nullptr;
+// Turns in which nothing comes from outside share a look at the clock.
+static constexpr std::uint64_t quiet_turns_between_looks = 64;
 // Taken when a loop is made or destroyed, and never else.
 static constinit std::mutex loops_guard;
 
@@ -101,7 +103,7 @@ loop_state::loop_state(loop& owner, const loop_options& options)
       box(std::make_shared<mailbox>(owner, *kernel)),
       debug(options.debug || (std::getenv("OURO_DEBUG") && std::getenv("OURO_DEBUG")[0] == '1')) {
     observed = debug;
-    turn_began = kernel->coarse_now();
+    look_at_clock();
     batch.reserve(options.cq_entries < 1024 ? options.cq_entries : 1024);
     deferred.reserve(batch.capacity());
     const std::lock_guard lock(loops_guard);
@@ -122,22 +124,20 @@ void loop_state::turn(clock::time_point until) noexcept {
     ready_queue queued = std::exchange(ready, {});
     batch.swap(deferred);
     kernel->poll(deadline, batch);
-    turn_began = kernel->coarse_now();
-    take_letters(queued);
-    collect_expired();
+    if (!batch.empty() || turns % quiet_turns_between_looks == 0) look_at_clock();
+    if (!letters.empty() || box->pending()) take_letters(queued);
+    if (timers.size() != 0) collect_expired();
     if (rig) [[unlikely]]
         rig->turn_begins(self, queued);
     run_queued(queued);
-    run_completions();
-    run_expired();
+    if (!batch.empty()) run_completions();
+    if (!expired.empty()) run_expired();
 }
 
 /// Queues what other threads have posted.
 void loop_state::take_letters(ready_queue& into) noexcept {
-    if (letters.empty()) {
-        if (!box->pending()) return;
-        box->take(letters, into);
-    }
+    look_at_clock();
+    if (letters.empty()) box->take(letters, into);
     std::size_t taken = 0;
     context none;  // not that of the task that happens to look: each has the values of who posted
     const context::use in(none);
@@ -163,8 +163,7 @@ clock::time_point loop_state::wait_deadline(clock::time_point until) const noexc
 }
 
 void loop_state::collect_expired() noexcept {
-    if (timers.size() == 0) return;
-    const clock::time_point now = kernel->now();
+    const clock::time_point now = turn_began = kernel->now();
     // Without memory for all that are due, the rest is due in the next turn.
     while (has_room(expired)) {
         timer_node* const timer = timers.pop_expired(now);
@@ -277,6 +276,7 @@ void loop_state::run_turns(clock::time_point until, Goes goes_on) noexcept {
     running_loop = &self;
     running = true;
     thread = std::this_thread::get_id();
+    look_at_clock();
     if (watch) watch->thread.store(::gettid(), std::memory_order_relaxed);
     do {
         turn(stopping ? clock::time_point::min() : until);

@@ -80,6 +80,7 @@ struct loop_state {
     /// `until`: how long to wait for the kernel when nothing is ready; `time_point::min()` is not
     /// at all.
     void turn(clock::time_point until) noexcept;
+    void look_at_clock() noexcept { turn_began = kernel->coarse_now(); }
     void take_letters(ready_queue& into) noexcept;
     void run_turn_end_hooks() noexcept;
     clock::time_point wait_deadline(clock::time_point until) const noexcept;
@@ -154,7 +155,7 @@ struct loop_state {
     signal_watch* signals = nullptr;  // while somebody wants to be told of any
     function<void(loop&, const failure_report&)> handler;
     task_core* current_task = nullptr;
-    clock::time_point turn_began;  // to a few milliseconds, for ages
+    clock::time_point turn_began;  // for ages: to a few milliseconds, or turns
     std::string last_stepped;      // debug mode: the name of the task that ran last
     std::thread::id thread;        // the thread that runs it, or ran it last
     std::size_t live_ops = 0;

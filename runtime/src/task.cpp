@@ -20,7 +20,8 @@ std::uint64_t next_task_number() noexcept {  // in the process, so that names ar
 
 namespace {
 constexpr wait_kind join_kind{"join", &join_wait::cancel_target, nullptr, &join_wait::describe};
-constexpr wait_kind shield_kind{"join, shielded", &join_wait::leave, nullptr, &join_wait::describe};
+constexpr wait_kind shield_kind{"join, shielded", &join_wait::leave, nullptr, &join_wait::describe,
+                                &join_wait::told};
 }  // namespace
 
 // ---- frames
@@ -181,7 +182,7 @@ void task_core::step_otherwise(wait_point& waking) noexcept {
     }
     if (waking.failed_) {
         explain(waking.failure_);
-        if (waking.kind_ == &shield_kind) static_cast<join_wait&>(waking).told();
+        if (waking.kind_->told) waking.kind_->told(waking);
     }
     if (waking.failed_ && !waking.catches_) {
         failing = waking.frame_;
@@ -487,8 +488,13 @@ void join_wait::task_done() noexcept {
     // A cancellation may yet take the place of a failure behind a shield, which it was not meant
     // for and must not hide (rule 187).
     ended_ = true;
-    if (!frame() || &kind() != &shield_kind) told();
+    if (!frame() || !kind().told) told(*this);
     wake_failed(target_->failure_untold());
+}
+
+void join_wait::told(wait_point& wait) noexcept {
+    auto& self = static_cast<join_wait&>(wait);
+    if (self.ended_) self.target_->failure_was_seen();
 }
 
 task_core* join_wait::waiter() const noexcept { return task_core::of(*this); }

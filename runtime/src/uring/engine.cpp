@@ -171,8 +171,10 @@ class uring_engine final : public detail::engine {
             complete_fast_sends(out, before);
             carried_.clear();
         }
-        out.insert(out.end(), made_here_.begin(), made_here_.end());
-        made_here_.clear();
+        if (!made_here_.empty()) {
+            out.insert(out.end(), made_here_.begin(), made_here_.end());
+            made_here_.clear();
+        }
     }
     void submit() noexcept override {
         if (ring_.pending()) ring_.enter(clock::time_point::min());

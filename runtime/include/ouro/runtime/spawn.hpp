@@ -224,15 +224,13 @@ class join_wait : public wait_point, public done_hook {
     ~join_wait() { target_->release(); }
     void start() noexcept;
     void task_done() noexcept override;
-    /// The waiting task learns of a failure now, if it is that of the target.
-    void told() noexcept {
-        if (ended_) target_->failure_was_seen();
-    }
     task_core* waiter() const noexcept override;
 
     static void cancel_target(wait_point& wait, cancel_cause cause) noexcept;
     static std::string describe(const wait_point& wait);
     static void leave(wait_point& wait, cancel_cause cause) noexcept;
+    /// The waiting task learns of a failure now, if it is that of the target.
+    static void told(wait_point& wait) noexcept;
 
   protected:
     friend class task_core;

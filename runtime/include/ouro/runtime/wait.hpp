@@ -31,6 +31,9 @@ struct wait_kind {
     void (*revoke)(wait_point&) noexcept = nullptr;
     /// What is waited for, for reports: "fd 7, peer 10.0.0.1:80". Null: the name says all.
     std::string (*describe)(const wait_point&) = nullptr;
+    /// The wait has failed, and its task is told so now: no cancellation came in between. Null:
+    /// nobody has to know.
+    void (*told)(wait_point&) noexcept = nullptr;
 };
 
 /// One waiting frame, at the innermost end of its task.
