@@ -21,6 +21,7 @@ stream_transport::stream_transport(loop& home, int fd, std::shared_ptr<base_prot
     };
     attach(std::move(receiver));
     capture_names();
+    io::claim(home, fd);
 }
 
 void stream_transport::set_no_delay() noexcept {

@@ -225,17 +225,30 @@ const std::string& error::partial() const noexcept {
 }
 std::size_t error::count() const noexcept { return details_ ? details_->count : 0; }
 
+namespace {
+
+/// "connect [::1]:81: refused; 127.0.0.1:81: refused": what all were about is said once.
+std::string list_of(std::span<const error> causes, const std::string& doing) {
+    const std::string common = doing + " ";
+    std::string text = doing.empty() ? "Multiple exceptions" : doing;
+    for (const error& each : causes) {
+        const std::string whole = each.message();
+        const bool shared = !doing.empty() && whole.starts_with(common);
+        const bool first = &each == causes.data();
+        text += first ? (shared ? " " : ": ") : "; ";
+        text += shared ? whole.substr(common.size()) : whole;
+    }
+    return text;
+}
+
+}  // namespace
+
 std::string error::message() const {
     if (!*this) return "no error";
     std::string text = details_ && !details_->doing.empty() ? details_->doing + ": " : "";
     if (!details_) return text + code().message();
     if (*this == errc::several_failures && !details_->causes.empty()) {
-        text += "Multiple exceptions: ";
-        for (std::size_t i = 0; i < details_->causes.size(); ++i) {
-            if (i) text += ", ";
-            text += details_->causes[i].message();
-        }
-        return text;
+        return list_of(details_->causes, details_->doing);
     }
     // The system's word for it is "Connection timed out", whatever it was.
     const bool deadline = details_->cause == cancel_cause::timeout && *this == std::errc::timed_out;

@@ -59,6 +59,7 @@ namespace io {
 namespace {
 
 using detail::begin;
+using detail::loop_state;
 
 detail::engine& kernel(loop& home) noexcept { return *home.state().kernel; }
 
@@ -190,8 +191,23 @@ void adopt(loop& home, int) noexcept { ++home.state().live_descriptors; }
 void disown(loop& home, int) noexcept { --home.state().live_descriptors; }
 void discard(loop& home, int fd) noexcept { kernel(home).close(fd); }
 void close(loop& home, int fd) noexcept {
-    --home.state().live_descriptors;
+    loop_state& state = home.state();
+    --state.live_descriptors;
+    if (is_claimed(home, fd)) state.claimed[static_cast<std::size_t>(fd)] = false;
     kernel(home).close(fd);
+}
+void claim(loop& home, int fd) noexcept try {
+    auto& claimed = home.state().claimed;
+    const auto index = static_cast<std::size_t>(fd);
+    if (claimed.size() <= index) claimed.resize(index + 1);
+    claimed[index] = true;
+} catch (const std::bad_alloc&) {
+    // What is not noted is not refused, and that is all.
+}
+bool is_claimed(loop& home, int fd) noexcept {
+    const auto& claimed = home.state().claimed;
+    const auto index = static_cast<std::size_t>(fd);  // a negative one is beyond all
+    return index < claimed.size() && claimed[index];
 }
 
 }  // namespace io

@@ -355,6 +355,8 @@ void remove_resource(loop& home, loop_resource& resource) noexcept {
     --home.state().live_resources;
 }
 
+watch_table*& watches_of(loop& home) noexcept { return home.state().watches; }
+
 }  // namespace detail
 
 // ---- handles

@@ -153,6 +153,8 @@ struct loop_state {
     list<future_core> futures;
     list<loop_resource> resources;
     signal_watch* signals = nullptr;  // while somebody wants to be told of any
+    watch_table* watches = nullptr;   // while somebody watches a descriptor
+    std::vector<bool> claimed;        // by descriptor: it is a transport's
     function<void(loop&, const failure_report&)> handler;
     task_core* current_task = nullptr;
     clock::time_point turn_began;  // for ages: to a few milliseconds, or turns

@@ -118,6 +118,13 @@ task<stream> open_connection(std::string host, std::uint16_t port, stream_option
                                std::move(options.connect));
     co_return halves(std::move(core));
 }
+task<stream> open_connection(std::vector<std::string> hosts, std::uint16_t port,
+                             stream_options options) {
+    auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    co_await create_connection(core_factory(core), std::move(hosts), port,
+                               std::move(options.connect));
+    co_return halves(std::move(core));
+}
 task<stream> open_connection(address peer, stream_options options) {
     auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
     co_await create_connection(core_factory(core), std::move(peer), std::move(options.connect));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ouro/net/address.hpp>
+#include <ouro/net/readiness.hpp>
 #include <ouro/net/resolve.hpp>
 #include <ouro/net/socket.hpp>
 #include <ouro/proto/create_connection.hpp>

@@ -126,7 +126,8 @@ class error {
     static error from_exception(std::exception_ptr thrown, detail::words doing = {}) noexcept;
     /// A cancellation with its cause.
     static error cancelled(cancel_cause cause, detail::words doing = {}) noexcept;
-    /// Several failures as one; the text lists each (rule 372).
+    /// Several failures as one; the text lists each, and says once what all begin with, if that is
+    /// `doing` (rule 372).
     static error several(std::vector<error> causes, detail::words doing = {}) noexcept;
     /// The first of `causes`, which has all of them as its `causes` when there are more. At least
     /// one. Without memory it has none, and `causes` is left alone.

@@ -132,6 +132,11 @@ void discard(loop& home, int fd) noexcept;
 std::uint64_t random(loop& home) noexcept;
 /// Closes. No operation may be in flight on `fd`. close(2)
 void close(loop& home, int fd) noexcept;
+/// Notes that `fd` is a transport's until it is closed: nobody else may watch it. Without memory
+/// for the note nobody is kept from that.
+void claim(loop& home, int fd) noexcept;
+/// Whether a transport has claimed it.
+bool is_claimed(loop& home, int fd) noexcept;
 
 }  // namespace io
 }  // namespace ouro

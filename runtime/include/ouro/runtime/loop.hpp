@@ -302,6 +302,9 @@ bool remove_timer(loop& home, timer_node& timer) noexcept;
 void add_resource(loop& home, loop_resource& resource) noexcept;
 void add_resource(loop& home, loop_resource& resource, list<loop_resource>& owner) noexcept;
 void remove_resource(loop& home, loop_resource& resource) noexcept;
+/// Where the descriptors are noted that others watch, or null (net/readiness.hpp).
+struct watch_table;
+watch_table*& watches_of(loop& home) noexcept;
 }  // namespace detail
 
 }  // namespace ouro

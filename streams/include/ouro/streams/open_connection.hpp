@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <ouro/proto/create_connection.hpp>
 #include <ouro/streams/reader.hpp>
@@ -24,6 +25,9 @@ struct stream_options {
 
 /// Connects to `host`:`port`. Errors and cancellation as `create_connection`.
 task<stream> open_connection(std::string host, std::uint16_t port, stream_options options = {});
+/// Connects to the first of `hosts` that answers.
+task<stream> open_connection(std::vector<std::string> hosts, std::uint16_t port,
+                             stream_options options = {});
 /// Connects to one known address, unix sockets included.
 task<stream> open_connection(address peer, stream_options options = {});
 /// Streams on a connected socket, which belongs to them from then on.
