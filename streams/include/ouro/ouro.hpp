@@ -8,6 +8,7 @@
 #include <ouro/proto/protocol.hpp>
 #include <ouro/proto/server.hpp>
 #include <ouro/proto/transport.hpp>
+#include <ouro/proto/unix.hpp>
 #include <ouro/runtime/as_completed.hpp>
 #include <ouro/runtime/barrier.hpp>
 #include <ouro/runtime/condition.hpp>

@@ -30,6 +30,9 @@ inline std::string_view as_text(bytes data) noexcept {
     return {reinterpret_cast<const char*>(data.data()), data.size()};
 }
 
+/// Process, user and group at the other end of a unix socket.
+using peer_credentials = io::credentials;
+
 class socket;
 
 namespace detail {
@@ -224,6 +227,11 @@ class socket {
     result<address> local_address() const;
     /// The peer's address.
     result<address> peer_address() const;
+
+    /// Who is at the other end of a unix socket, as of when it connected. SO_PEERCRED
+    ///
+    /// Errors  not connected; where it is no unix socket.
+    result<peer_credentials> credentials() const;
 
     /// Cancels what is under way, then closes. Idempotent.
     void close() noexcept;
