@@ -64,6 +64,8 @@ class engine {
     virtual void connect(op&, int fd, const sockaddr* peer, socklen_t length) noexcept = 0;
     virtual void read(op&, int fd, std::span<std::byte> into) noexcept = 0;
     virtual void poll_fd(op&, int fd, std::uint32_t events) noexcept = 0;
+    virtual void send_message(op&, int fd, const msghdr& message) noexcept = 0;
+    virtual void recv_message(op&, int fd, msghdr& into, int flags) noexcept = 0;
     /// False: this engine leaves names to `getaddrinfo` on a thread.
     virtual bool resolve(io::resolve_op&) noexcept { return false; }
     /// True: this engine plays threads. It completes the job when its turn has come, and the job

@@ -99,6 +99,12 @@ void read(loop& home, op& request, int fd, std::span<std::byte> into) noexcept {
 void poll(loop& home, op& request, int fd, std::uint32_t events) noexcept {
     if (auto* engine = begin(home, request)) engine->poll_fd(request, fd, events);
 }
+void send_message(loop& home, op& request, int fd, const msghdr& message) noexcept {
+    if (auto* engine = begin(home, request)) engine->send_message(request, fd, message);
+}
+void recv_message(loop& home, op& request, int fd, msghdr& into, int flags) noexcept {
+    if (auto* engine = begin(home, request)) engine->recv_message(request, fd, into, flags);
+}
 void resolve(loop& home, resolve_op& request) noexcept {
     detail::engine* const engine = begin(home, request);
     if (engine && !engine->resolve(request)) detail::start_resolve(home.state(), request);

@@ -41,6 +41,10 @@ constexpr int connect_errors[] = {ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EHOSTUNR
                                   ECONNRESET,   EACCES,    EPERM,       EAGAIN};
 constexpr int read_errors[] = {EIO, ENOMEM};
 constexpr int poll_errors[] = {ENOMEM};
+constexpr int send_message_errors[] = {ECONNREFUSED, ECONNRESET, EPIPE,   EHOSTUNREACH, ENETUNREACH,
+                                       ENETDOWN,     EPERM,      ENOBUFS, ENOMEM,       EMSGSIZE};
+constexpr int recv_message_errors[] = {ECONNREFUSED, ECONNRESET, EHOSTUNREACH,
+                                       ENETDOWN,     ENOMEM,     ENOBUFS};
 constexpr int resolve_errors[] = {ENOENT, EAGAIN, ENOMEM, EAFNOSUPPORT};
 constexpr int offload_errors[] = {EAGAIN, ENOMEM};
 constexpr int socket_errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, EACCES, EAFNOSUPPORT};
@@ -69,6 +73,8 @@ constexpr call_facts facts[] = {
     {"connect", connect_errors},
     {"read", read_errors},
     {"poll", poll_errors},
+    {"send_message", send_message_errors},
+    {"recv_message", recv_message_errors},
     {"resolve", resolve_errors},
     {"offload", offload_errors},
     {"socket", socket_errors},
@@ -239,6 +245,15 @@ class injecting_engine final : public detail::engine {
     void poll_fd(op& request, int fd, std::uint32_t events) noexcept override {
         start(request, next(door_call::poll, fd), {},
               [this, &request, fd, events] { inner_->poll_fd(request, fd, events); });
+    }
+    void send_message(op& request, int fd, const msghdr& message) noexcept override {
+        start(request, plan_.next(door_call::send_message), {},
+              [this, &request, fd, &message] { inner_->send_message(request, fd, message); });
+    }
+    void recv_message(op& request, int fd, msghdr& into, int flags) noexcept override {
+        start(request, plan_.next(door_call::recv_message), {}, [this, &request, fd, &into, flags] {
+            inner_->recv_message(request, fd, into, flags);
+        });
     }
     bool resolve(io::resolve_op& request) noexcept override {
         const treatment how = plan_.next(door_call::resolve);

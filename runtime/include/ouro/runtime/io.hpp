@@ -18,6 +18,7 @@
 #include <ouro/runtime/result.hpp>
 
 struct iovec;
+struct msghdr;
 
 namespace ouro {
 
@@ -47,6 +48,16 @@ void send(loop& home, op& request, int fd, std::span<const std::byte> from,
 /// Sends the pieces in order, as much as the socket takes at once or more. `pieces` is read during
 /// the call, the memory behind it until the completion. sendmsg(2)
 void send_pieces(loop& home, op& request, int fd, std::span<const iovec> pieces) noexcept;
+/// Sends one message: what the socket takes of the pieces in `message`, with the address and the
+/// control data in it. A datagram is sent whole or not at all. `message` and all that it names stay
+/// as they are until the completion. Never raises SIGPIPE. sendmsg(2)
+void send_message(loop& home, op& request, int fd, const msghdr& message) noexcept;
+/// Receives into the pieces of `into`, which also takes the sender's address and the control data,
+/// and says in `msg_flags` what was cut off. Completes with the bytes placed there; with MSG_TRUNC
+/// in `flags`, which is for datagrams, with the whole length of the datagram. Descriptors that are
+/// received are close-on-exec and not counted. `into` and all that it names belong to the kernel
+/// until the completion. recvmsg(2)
+void recv_message(loop& home, op& request, int fd, msghdr& into, int flags = 0) noexcept;
 /// Accepts one connection; completes with its descriptor (close-on-exec). accept4(2)
 void accept(loop& home, op& request, int fd) noexcept;
 /// Accepts connection after connection; one completion for each. accept4(2)

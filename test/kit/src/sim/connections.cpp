@@ -48,7 +48,7 @@ int world::connect(const endpoint_ptr& what, const sockaddr* raw, socklen_t leng
 }
 
 int world::connect_unix(const endpoint_ptr& what, const address& to) {
-    if (!what->stream()) return -EPROTOTYPE;
+    if (!what->stream()) return connect_unix_datagrams(what, to);
     const endpoint_ptr listener = find_listener(to);
     if (!listener)
         return files_.contains(to.path()) || to.path()[0] == '\0' ? -ECONNREFUSED : -ENOENT;
@@ -274,6 +274,7 @@ void world::drop_backlog(const endpoint_ptr& what) {
 void world::finish(const endpoint_ptr& what) {
     what->closed = true;
     forget_abstract_name(*what);
+    drop_rights_of(what);
     if (what->at == state::listening) {
         what->at = state::ended;
         return drop_backlog(what);

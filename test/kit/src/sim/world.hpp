@@ -72,6 +72,10 @@ class world {
     std::int64_t receive(const endpoint_ptr& what, std::span<std::byte> into);
     /// Bytes taken, -EAGAIN when there is no room.
     std::int64_t send(const endpoint_ptr& what, std::span<const std::byte> from, bool whole);
+    /// As `send`: the pieces, to the address and with the descriptors in `message`.
+    std::int64_t send_message(const endpoint_ptr& what, const msghdr& message);
+    /// As `receive`; with MSG_TRUNC, the whole length of a datagram.
+    std::int64_t receive_message(const endpoint_ptr& what, msghdr& into, int flags);
     /// A descriptor, or -EAGAIN.
     int accept(const endpoint_ptr& what);
 
@@ -153,6 +157,7 @@ class world {
 
     // connections
     int connect_unix(const endpoint_ptr& what, const address& to);
+    int connect_unix_datagrams(const endpoint_ptr& what, const address& to);
     void send_syn(const endpoint_ptr& from, address to, int attempt);
     void syn_arrives(const endpoint_ptr& from, const address& to, int attempt);
     void fail_connect(const endpoint_ptr& what, int failure);
@@ -171,9 +176,22 @@ class world {
     // signals
     void act_by_default(int signum);
 
+    // messages
+    std::int64_t receive_stream(const endpoint_ptr& what, std::span<std::byte> into,
+                                std::vector<endpoint_ptr>& rights);
+    bool collect_rights(const msghdr& message, std::vector<endpoint_ptr>& rights);
+    void hand_out_rights(std::vector<endpoint_ptr> rights, msghdr& into);
+    void drop_rights(std::vector<endpoint_ptr> rights);
+    void drop_rights_of(const endpoint_ptr& what);
+
     // datagrams
-    std::int64_t send_datagram(const endpoint_ptr& what, std::span<const std::byte> from);
+    std::int64_t send_datagram(const endpoint_ptr& what, datagram message, const address* to);
+    std::int64_t send_unix_datagram(const endpoint_ptr& what, datagram message, const address* to);
+    int choose_source(endpoint& what, const address& to, address& source);
+    endpoint_ptr find_path(const address& where) const;
+    datagram take_datagram(const endpoint_ptr& what);
     void datagram_arrives(const endpoint_ptr& from, datagram what, const address& to);
+    void put_datagram(const endpoint_ptr& receiver, datagram what);
 
     clock::time_point now_;
     std::vector<event> events_;  // a heap

@@ -23,6 +23,8 @@ enum class door_call : std::uint8_t {
     connect,
     read,
     poll,
+    send_message,
+    recv_message,
     resolve,
     offload,  // async
     socket,
