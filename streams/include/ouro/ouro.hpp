@@ -2,6 +2,8 @@
 #pragma once
 
 #include <ouro/net/address.hpp>
+#include <ouro/net/descriptor.hpp>
+#include <ouro/net/inherited.hpp>
 #include <ouro/net/resolve.hpp>
 #include <ouro/net/socket.hpp>
 #include <ouro/proto/create_connection.hpp>
