@@ -64,6 +64,8 @@ class engine {
     virtual void connect(op&, int fd, const sockaddr* peer, socklen_t length) noexcept = 0;
     virtual void read(op&, int fd, std::span<std::byte> into) noexcept = 0;
     virtual void poll_fd(op&, int fd, std::uint32_t events) noexcept = 0;
+    virtual void send_message(op&, int fd, const msghdr& message) noexcept = 0;
+    virtual void recv_message(op&, int fd, msghdr& into, int flags) noexcept = 0;
     /// False: this engine leaves names to `getaddrinfo` on a thread.
     virtual bool resolve(io::resolve_op&) noexcept { return false; }
     /// True: this engine plays threads. It completes the job when its turn has come, and the job
@@ -117,6 +119,11 @@ class engine {
     virtual int watch_signals(int fd, std::uint64_t mask) noexcept;
     virtual int take_signal(int fd) noexcept;
     virtual bool signal_is_untouched(int signum) noexcept;
+    virtual int identify_file(const char* path, io::file_identity& into) noexcept;
+    virtual int remove_file(const char* path) noexcept;
+    virtual int set_file_mode(const char* path, std::uint32_t mode) noexcept;
+    virtual int peer_credentials(int fd, io::credentials& into) noexcept;
+    virtual int set_close_on_exec(int fd) noexcept;
 };
 
 /// What a test puts between a loop and the kernel, and is told of it. `loop_options::rig`.

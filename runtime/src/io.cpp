@@ -1,6 +1,8 @@
 // The door: counts what goes through it and hands it to the engine of the loop.
 #include <ouro/runtime/io.hpp>
 
+#include <sys/stat.h>
+
 #include <cerrno>
 
 #include "loop_state.hpp"
@@ -97,6 +99,12 @@ void read(loop& home, op& request, int fd, std::span<std::byte> into) noexcept {
 }
 void poll(loop& home, op& request, int fd, std::uint32_t events) noexcept {
     if (auto* engine = begin(home, request)) engine->poll_fd(request, fd, events);
+}
+void send_message(loop& home, op& request, int fd, const msghdr& message) noexcept {
+    if (auto* engine = begin(home, request)) engine->send_message(request, fd, message);
+}
+void recv_message(loop& home, op& request, int fd, msghdr& into, int flags) noexcept {
+    if (auto* engine = begin(home, request)) engine->recv_message(request, fd, into, flags);
 }
 void resolve(loop& home, resolve_op& request) noexcept {
     detail::engine* const engine = begin(home, request);
@@ -208,6 +216,37 @@ bool is_claimed(loop& home, int fd) noexcept {
     const auto& claimed = home.state().claimed;
     const auto index = static_cast<std::size_t>(fd);  // a negative one is beyond all
     return index < claimed.size() && claimed[index];
+}
+
+bool file_identity::is_socket() const noexcept { return S_ISSOCK(mode); }
+result<file_identity> identify_file(loop& home, const char* path) {
+    file_identity found;
+    if (const int failed = kernel(home).identify_file(path, found); failed < 0) {
+        return error::from_errno(-failed, [&] { return std::string("look at ") + path; });
+    }
+    return found;
+}
+result<> remove_file(loop& home, const char* path) {
+    if (const int failed = kernel(home).remove_file(path); failed < 0) {
+        return error::from_errno(-failed, [&] { return std::string("remove ") + path; });
+    }
+    return {};
+}
+result<> set_file_mode(loop& home, const char* path, std::uint32_t mode) {
+    if (const int failed = kernel(home).set_file_mode(path, mode); failed < 0) {
+        return error::from_errno(-failed, [&] { return std::string("set the mode of ") + path; });
+    }
+    return {};
+}
+result<credentials> peer_credentials(loop& home, int fd) {
+    credentials found;
+    if (const int failed = kernel(home).peer_credentials(fd, found); failed < 0) {
+        return error::from_errno(-failed, "ask for the peer's credentials");
+    }
+    return found;
+}
+result<> set_close_on_exec(loop& home, int fd) {
+    return checked(kernel(home).set_close_on_exec(fd));
 }
 
 }  // namespace io

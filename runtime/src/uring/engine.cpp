@@ -133,6 +133,19 @@ class uring_engine final : public detail::engine {
         io_uring_prep_poll_add(entry, fd, events);
         finish(entry, request);
     }
+    void send_message(op& request, int fd, const msghdr& message) noexcept override {
+        io_uring_sqe* entry = prepare(request);
+        io_uring_prep_sendmsg(entry, fd, &message, MSG_NOSIGNAL);
+        finish(entry, request);
+    }
+    void recv_message(op& request, int fd, msghdr& into, int flags) noexcept override {
+        io_uring_sqe* entry = prepare(request);
+        io_uring_prep_recvmsg(entry, fd, &into, static_cast<unsigned>(flags | MSG_CMSG_CLOEXEC));
+        finish(entry, request);
+        if (into.msg_iovlen == 0) return;
+        request.engine_state = direct_receive;
+        lend(request, static_cast<std::byte*>(into.msg_iov[0].iov_base), into.msg_iov[0].iov_len);
+    }
     void cancel(op& request) noexcept override {
         if (request.engine_state == starved) {
             std::erase(starved_, &request);

@@ -32,6 +32,17 @@ std::array<std::byte, 64>& scrap() {
 
 bytes as_sent(std::string_view text) { return std::as_bytes(std::span(text)); }
 
+/// A message of one byte.
+msghdr& message_of_scrap() {
+    static iovec piece;
+    static msghdr message;
+    piece = {scrap().data(), 1};
+    message = {};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    return message;
+}
+
 /// What has arrived at `fd`.
 std::string arrived(int fd) {
     char room[4096];
@@ -63,6 +74,10 @@ void start(loop& home, door_call call, op& request, io::resolve_op& look_up, int
         return io::read(home, request, fd, scrap());
     case door_call::poll:
         return io::poll(home, request, fd, POLLIN);
+    case door_call::send_message:
+        return io::send_message(home, request, fd, message_of_scrap());
+    case door_call::recv_message:
+        return io::recv_message(home, request, fd, message_of_scrap());
     case door_call::resolve:
         look_up.host = "localhost";
         return io::resolve(home, look_up);

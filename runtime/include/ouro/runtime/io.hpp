@@ -18,6 +18,7 @@
 #include <ouro/runtime/result.hpp>
 
 struct iovec;
+struct msghdr;
 
 namespace ouro {
 
@@ -47,6 +48,16 @@ void send(loop& home, op& request, int fd, std::span<const std::byte> from,
 /// Sends the pieces in order, as much as the socket takes at once or more. `pieces` is read during
 /// the call, the memory behind it until the completion. sendmsg(2)
 void send_pieces(loop& home, op& request, int fd, std::span<const iovec> pieces) noexcept;
+/// Sends one message: what the socket takes of the pieces in `message`, with the address and the
+/// control data in it. A datagram is sent whole or not at all. `message` and all that it names stay
+/// as they are until the completion. Never raises SIGPIPE. sendmsg(2)
+void send_message(loop& home, op& request, int fd, const msghdr& message) noexcept;
+/// Receives into the pieces of `into`, which also takes the sender's address and the control data,
+/// and says in `msg_flags` what was cut off. Completes with the bytes placed there; with MSG_TRUNC
+/// in `flags`, which is for datagrams, with the whole length of the datagram. Descriptors that are
+/// received are close-on-exec and not counted. `into` and all that it names belong to the kernel
+/// until the completion. recvmsg(2)
+void recv_message(loop& home, op& request, int fd, msghdr& into, int flags = 0) noexcept;
 /// Accepts one connection; completes with its descriptor (close-on-exec). accept4(2)
 void accept(loop& home, op& request, int fd) noexcept;
 /// Accepts connection after connection; one completion for each. accept4(2)
@@ -137,6 +148,36 @@ void close(loop& home, int fd) noexcept;
 void claim(loop& home, int fd) noexcept;
 /// Whether a transport has claimed it.
 bool is_claimed(loop& home, int fd) noexcept;
+
+/// Which file a path names. lstat(2)
+struct file_identity {
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    std::uint32_t mode = 0;  ///< kind and permissions, as st_mode
+    bool is_socket() const noexcept;
+    /// True for the same file.
+    friend bool operator==(const file_identity& left, const file_identity& right) noexcept {
+        return left.device == right.device && left.inode == right.inode;
+    }
+};
+/// What is at `path`, which ends with a zero byte; a symbolic link is not followed. lstat(2)
+[[nodiscard]] result<file_identity> identify_file(loop& home, const char* path);
+/// Removes the name of a file. unlink(2)
+[[nodiscard]] result<> remove_file(loop& home, const char* path);
+/// Sets the permission bits of a file. chmod(2)
+[[nodiscard]] result<> set_file_mode(loop& home, const char* path, std::uint32_t mode);
+
+/// Who is at the other end of a unix socket.
+struct credentials {
+    std::int32_t pid = 0;
+    std::uint32_t uid = 0;
+    std::uint32_t gid = 0;
+};
+/// Who connected, made the pair, or listens at the other end; fails with ENOTCONN where nobody is.
+/// getsockopt(2) SO_PEERCRED
+[[nodiscard]] result<credentials> peer_credentials(loop& home, int fd);
+/// Keeps a descriptor from programs that this one starts. fcntl(2) FD_CLOEXEC
+[[nodiscard]] result<> set_close_on_exec(loop& home, int fd);
 
 }  // namespace io
 }  // namespace ouro

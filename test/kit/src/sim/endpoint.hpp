@@ -53,6 +53,14 @@ struct segment {
 struct datagram {
     address from;
     byte_vector bytes;
+    std::vector<endpoint_ptr> rights{};  // descriptors that travel with it
+};
+
+/// Descriptors that travel with bytes of a unix stream.
+struct passed_along {
+    std::size_t begin;  // bytes in front of those, in the inbox
+    std::size_t length;
+    std::vector<endpoint_ptr> rights;
 };
 
 enum class state : std::uint8_t { fresh, listening, connecting, connected, ended };
@@ -70,6 +78,9 @@ struct endpoint {
     }
     int take_error() noexcept { return std::exchange(error, 0); }
     bool readable() const noexcept;
+    /// How many of the next `count` bytes one receive takes: it ends with those that came with
+    /// descriptors, which go to `rights`.
+    std::size_t reach_rights(std::size_t count, std::vector<endpoint_ptr>& rights);
     /// The poll(2) events that hold.
     std::uint32_t ready_events() const noexcept;
 
@@ -81,6 +92,7 @@ struct endpoint {
     address remote{};
     state at = state::fresh;
     bool bound = false;
+    std::uint64_t inode = 0;  // of the file that a unix socket is bound to
     int backlog_limit = 0;
     struct option {
         int level;
@@ -96,8 +108,10 @@ struct endpoint {
     // What came in.
     byte_queue inbox{};
     std::deque<datagram> datagrams{};
-    int error = 0;               // met by the next call
-    bool ended_by_peer = false;  // its end of stream came
+    std::deque<passed_along> passed{};
+    std::vector<std::weak_ptr<endpoint>> held_up{};  // senders that found no room here
+    int error = 0;                                   // met by the next call
+    bool ended_by_peer = false;                      // its end of stream came
     bool shut_read = false;
 
     // What goes out.

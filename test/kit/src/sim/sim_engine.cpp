@@ -47,6 +47,8 @@ enum class action : std::uint8_t {
     accept_many,
     connect,
     poll,
+    send_message,
+    recv_message,
     resolve,
     job,
 };
@@ -63,12 +65,15 @@ struct pending {
     std::size_t done = 0;  // bytes sent
     std::uint32_t events = 0;
     address peer{};
+    const msghdr* outgoing = nullptr;
+    msghdr* incoming = nullptr;
+    int flags = 0;
     bool begun = false;  // a connect that is under way
     bool waits = false;  // in the list of its socket
     bool busy = false;   // being tried: what it causes must not try it again
 };
 
-bool receives(action what) noexcept { return what == action::recv; }
+bool receives(action what) noexcept { return what == action::recv || what == action::recv_message; }
 bool takes_in(action what) noexcept { return receives(what) || what == action::recv_ring; }
 
 class sim_engine final : public ouro::detail::engine, public listener_to_changes {
@@ -127,6 +132,17 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     }
     void poll_fd(op& request, int fd, std::uint32_t events) noexcept override {
         start(request, action::poll, fd).events = events;
+    }
+    void send_message(op& request, int fd, const msghdr& message) noexcept override {
+        start(request, action::send_message, fd).outgoing = &message;
+    }
+    void recv_message(op& request, int fd, msghdr& into, int flags) noexcept override {
+        pending& held = start(request, action::recv_message, fd);
+        held.incoming = &into;
+        held.flags = flags;
+        if (into.msg_iovlen == 0) return;
+        held.into = {static_cast<std::byte*>(into.msg_iov[0].iov_base), into.msg_iov[0].iov_len};
+        ouro::detail::poison(held.into.data(), held.into.size());
     }
     bool resolve(io::resolve_op& request) noexcept override {
         pending& held = start(request, action::resolve, -1);
@@ -263,6 +279,19 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     }
     int take_signal(int fd) noexcept override { return world_.take_signal(fd); }
     bool signal_is_untouched(int) noexcept override { return !world_.signals_watched(); }
+    int identify_file(const char* path, io::file_identity& into) noexcept override {
+        return world_.identify_file(path, into);
+    }
+    int remove_file(const char* path) noexcept override { return world_.remove_file(path); }
+    int set_file_mode(const char* path, std::uint32_t mode) noexcept override {
+        return world_.set_file_mode(path, mode);
+    }
+    int peer_credentials(int fd, io::credentials& into) noexcept override {
+        return on(fd, [&](const endpoint_ptr& at) { return world_.credentials(*at, into); });
+    }
+    int set_close_on_exec(int fd) noexcept override {
+        return on(fd, [](const endpoint_ptr&) { return 0; });
+    }
 
     // ---- what the world tells
 
@@ -386,10 +415,13 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     }
     void try_now(pending& held) noexcept {
         switch (held.what) {
-        case action::recv: {
+        case action::recv:
+        case action::recv_message: {
             // The kernel's own writing is no misuse.
             ouro::detail::unpoison(held.into.data(), held.into.size());
-            const std::int64_t got = world_.receive(held.on, held.into);
+            const std::int64_t got =
+                held.incoming ? world_.receive_message(held.on, *held.incoming, held.flags)
+                              : world_.receive(held.on, held.into);
             if (got == -EAGAIN) {
                 ouro::detail::poison(held.into.data(), held.into.size());
                 return wait(held);
@@ -402,6 +434,10 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         case action::send_all:
         case action::send_pieces:
             return push(held);
+        case action::send_message: {
+            const std::int64_t taken = world_.send_message(held.on, *held.outgoing);
+            return taken == -EAGAIN ? wait(held) : finish(held, taken);
+        }
         case action::accept: {
             const int fd = world_.accept(held.on);
             return fd == -EAGAIN ? wait(held) : finish(held, fd);

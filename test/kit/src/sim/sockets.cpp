@@ -35,8 +35,6 @@ bool known_option(int level, int name) {
 // What the kernel makes of smaller and larger wishes: net.core.wmem_max is 208 KiB by default.
 constexpr int least_buffer_bytes = 2304;
 constexpr int most_buffer_bytes = 212'992;
-constexpr std::size_t most_datagram_bytes = 65507;
-constexpr std::size_t most_queued_unix_datagrams = 11;
 
 }  // namespace
 
@@ -158,9 +156,7 @@ int world::bind(endpoint& what, const sockaddr* raw, socklen_t length) {
     address where(raw, length);
     if (where.family() != what.family) return what.unix_domain() ? -EINVAL : -EAFNOSUPPORT;
     if (what.unix_domain()) {
-        if (paths_.contains(where.path())) return -EADDRINUSE;
-        paths_.insert(where.path());
-        what.local = where;
+        if (const int failed = bind_to_path(what, where)) return failed;
     } else {
         if (!simulated(where)) return -EADDRNOTAVAIL;
         if (where.port() != 0 && bind_conflict(what, where)) return -EADDRINUSE;
@@ -210,7 +206,8 @@ endpoint_ptr world::find_listener(const address& where) {
         if (!socket || socket->at != state::listening || socket->closed) continue;
         if (socket->family != where.family() || socket->shut_read) continue;
         if (socket->unix_domain()) {
-            if (socket->local.path() == where.path()) return socket;
+            const auto file = files_.find(where.path());
+            if (file != files_.end() && file->second.inode == socket->inode) return socket;
             continue;
         }
         if (socket->local.port() != where.port()) continue;
@@ -305,16 +302,23 @@ int world::set_option(endpoint& what, int level, int name, std::span<const std::
 // ---- receiving, sending, accepting
 
 std::int64_t world::receive(const endpoint_ptr& what, std::span<std::byte> into) {
-    if (!what->stream()) {
-        if (what->error) return -what->take_error();
-        if (what->datagrams.empty()) return what->shut_read ? 0 : -EAGAIN;
-        const datagram first = std::move(what->datagrams.front());
-        what->datagrams.pop_front();
-        const std::size_t count = std::min(into.size(), first.bytes.size());
-        if (count) std::memcpy(into.data(), first.bytes.data(), count);
-        if (const auto sender = what->peer.lock(); sender && what->unix_domain()) changed(sender);
-        return static_cast<std::int64_t>(count);
+    if (what->stream()) {
+        std::vector<endpoint_ptr> rights;
+        const std::int64_t got = receive_stream(what, into, rights);
+        drop_rights(std::move(rights));
+        return got;
     }
+    if (what->error) return -what->take_error();
+    if (what->datagrams.empty()) return what->shut_read ? 0 : -EAGAIN;
+    datagram first = take_datagram(what);
+    drop_rights(std::move(first.rights));
+    const std::size_t count = std::min(into.size(), first.bytes.size());
+    if (count) std::memcpy(into.data(), first.bytes.data(), count);
+    return static_cast<std::int64_t>(count);
+}
+
+std::int64_t world::receive_stream(const endpoint_ptr& what, std::span<std::byte> into,
+                                   std::vector<endpoint_ptr>& rights) {
     if (what->at == state::fresh || what->at == state::listening) {
         return what->unix_domain() ? -EINVAL : -ENOTCONN;
     }
@@ -324,6 +328,7 @@ std::int64_t world::receive(const endpoint_ptr& what, std::span<std::byte> into)
                 luck.strikes(fault_kind::short_receive, 1, static_cast<std::int64_t>(count))) {
             count = std::clamp<std::size_t>(static_cast<std::size_t>(*fewer), 1, count);
         }
+        count = what->reach_rights(count, rights);
         what->inbox.take(into.first(count));
         report_read(what, count);
         return static_cast<std::int64_t>(count);
@@ -335,7 +340,9 @@ std::int64_t world::receive(const endpoint_ptr& what, std::span<std::byte> into)
 }
 
 std::int64_t world::send(const endpoint_ptr& what, std::span<const std::byte> from, bool whole) {
-    if (!what->stream()) return send_datagram(what, from);
+    if (!what->stream()) {
+        return send_datagram(what, {{}, {from.begin(), from.end()}, {}}, nullptr);
+    }
     if (what->at == state::connecting) return -EAGAIN;
     if (what->error && !what->unix_domain()) return -what->take_error();
     if (what->shut_write || what->at == state::ended) return -EPIPE;
@@ -410,68 +417,6 @@ int world::stop_listening(const endpoint_ptr& what, int how) {
     }
     changed(what);
     return 0;
-}
-
-// ---- datagrams
-
-std::int64_t world::send_datagram(const endpoint_ptr& what, std::span<const std::byte> from) {
-    if (what->error) return -what->take_error();
-    if (what->shut_write) return -EPIPE;
-    byte_vector copy(from.begin(), from.end());
-    if (what->unix_domain()) {
-        if (what->at != state::connected) return -ENOTCONN;
-        const endpoint_ptr to = what->peer.lock();
-        if (!to || to->closed) return -ECONNREFUSED;
-        if (to->datagrams.size() >= most_queued_unix_datagrams) return -EAGAIN;
-        to->datagrams.push_back({what->local, std::move(copy)});
-        changed(to);
-        return static_cast<std::int64_t>(from.size());
-    }
-    if (what->at != state::connected) return -EDESTADDRREQ;
-    if (from.size() > most_datagram_bytes) return -EMSGSIZE;
-    const auto takes = travel(what->local, what->remote);
-    if (luck.strikes(fault_kind::loss)) return static_cast<std::int64_t>(from.size());
-    const auto late = luck.strikes(fault_kind::reorder, 100, 20'000);
-    const auto copies = luck.strikes(fault_kind::duplicate) ? 2 : 1;
-    for (int i = 0; i < copies; ++i) {
-        const auto when = takes + std::chrono::microseconds(late.value_or(0)) * (i + 1);
-        after(when, [this, what, message = datagram{what->local, copy}]() mutable {
-            datagram_arrives(what, std::move(message), what->remote);
-        });
-    }
-    return static_cast<std::int64_t>(from.size());
-}
-
-endpoint_ptr world::find_receiver(const address& where, const address& from) {
-    endpoint_ptr any;
-    for (const auto& each : sockets_) {
-        endpoint_ptr socket = each.lock();
-        if (!socket || socket->closed || socket->stream() || !socket->bound) continue;
-        if (socket->family != where.family() || socket->local.port() != where.port()) continue;
-        if (!(socket->local == where) && !wildcard(socket->local)) continue;
-        if (socket->at == state::connected) {
-            if (socket->remote == from) return socket;  // it listens to this peer only
-            continue;
-        }
-        any = std::move(socket);
-    }
-    return any;
-}
-
-void world::datagram_arrives(const endpoint_ptr& from, datagram what, const address& to) {
-    if (is_cut(from->local, to)) return;
-    if (const endpoint_ptr receiver = find_receiver(to, what.from)) {
-        std::size_t held = 0;
-        for (const auto& each : receiver->datagrams) held += each.bytes.size() + 512;
-        if (held > receiver->receive_bytes) return;  // no room: dropped
-        receiver->datagrams.push_back(std::move(what));
-        return changed(receiver);
-    }
-    after(travel(to, from->local), [this, from] {  // the ICMP message of a host without receiver
-        if (from->closed) return;
-        from->error = ECONNREFUSED;
-        changed(from);
-    });
 }
 
 }  // namespace ouro::testing::sim

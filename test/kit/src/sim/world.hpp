@@ -72,8 +72,21 @@ class world {
     std::int64_t receive(const endpoint_ptr& what, std::span<std::byte> into);
     /// Bytes taken, -EAGAIN when there is no room.
     std::int64_t send(const endpoint_ptr& what, std::span<const std::byte> from, bool whole);
+    /// As `send`: the pieces, to the address and with the descriptors in `message`.
+    std::int64_t send_message(const endpoint_ptr& what, const msghdr& message);
+    /// As `receive`; with MSG_TRUNC, the whole length of a datagram.
+    std::int64_t receive_message(const endpoint_ptr& what, msghdr& into, int flags);
     /// A descriptor, or -EAGAIN.
     int accept(const endpoint_ptr& what);
+
+    // ---- files: those of unix sockets, also after these were closed, and what tests put there
+    int identify_file(const std::string& path, io::file_identity& into) const;
+    int remove_file(const std::string& path);
+    int set_file_mode(const std::string& path, std::uint32_t mode);
+    /// Puts a file at `path`; -EEXIST.
+    int make_file(const std::string& path, std::uint32_t mode);
+    /// Who is at the other end: this process, or nobody.
+    int credentials(const endpoint& at, io::credentials& into) const;
 
     // ---- signals
     /// As io::watch_signals; a descriptor or a negative errno.
@@ -137,11 +150,14 @@ class world {
     int choose_port(endpoint& what);
     void choose_local(endpoint& what, const address& peer);
     endpoint_ptr find_listener(const address& where);
+    int bind_to_path(endpoint& what, const address& where);
+    void forget_abstract_name(const endpoint& what);
     endpoint_ptr find_receiver(const address& where, const address& from);
     void join(const endpoint_ptr& one, const endpoint_ptr& other);
 
     // connections
     int connect_unix(const endpoint_ptr& what, const address& to);
+    int connect_unix_datagrams(const endpoint_ptr& what, const address& to);
     void send_syn(const endpoint_ptr& from, address to, int attempt);
     void syn_arrives(const endpoint_ptr& from, const address& to, int attempt);
     void fail_connect(const endpoint_ptr& what, int failure);
@@ -160,9 +176,22 @@ class world {
     // signals
     void act_by_default(int signum);
 
+    // messages
+    std::int64_t receive_stream(const endpoint_ptr& what, std::span<std::byte> into,
+                                std::vector<endpoint_ptr>& rights);
+    bool collect_rights(const msghdr& message, std::vector<endpoint_ptr>& rights);
+    void hand_out_rights(std::vector<endpoint_ptr> rights, msghdr& into);
+    void drop_rights(std::vector<endpoint_ptr> rights);
+    void drop_rights_of(const endpoint_ptr& what);
+
     // datagrams
-    std::int64_t send_datagram(const endpoint_ptr& what, std::span<const std::byte> from);
+    std::int64_t send_datagram(const endpoint_ptr& what, datagram message, const address* to);
+    std::int64_t send_unix_datagram(const endpoint_ptr& what, datagram message, const address* to);
+    int choose_source(endpoint& what, const address& to, address& source);
+    endpoint_ptr find_path(const address& where) const;
+    datagram take_datagram(const endpoint_ptr& what);
     void datagram_arrives(const endpoint_ptr& from, datagram what, const address& to);
+    void put_datagram(const endpoint_ptr& receiver, datagram what);
 
     clock::time_point now_;
     std::vector<event> events_;  // a heap
@@ -180,7 +209,8 @@ class world {
     std::map<link, clock::time_point> clogged_;
     std::vector<endpoint_ptr> unheard_;  // they have read, and a cut link hides it
     std::map<std::string, std::vector<std::string>> names_;
-    std::set<std::string> paths_;  // of unix sockets, also after these were closed
+    std::map<std::string, io::file_identity> files_;  // by path, and abstract names
+    std::uint64_t file_count_ = 0;
     std::uint16_t next_port_ = 32768;
     endpoint_ptr signals_;               // what tells of them, while any is watched
     std::uint64_t watched_signals_ = 0;  // bit n - 1 for signal n

@@ -23,6 +23,8 @@ enum class door_call : std::uint8_t {
     connect,
     read,
     poll,
+    send_message,
+    recv_message,
     resolve,
     offload,  // async
     socket,
@@ -36,6 +38,11 @@ enum class door_call : std::uint8_t {
     local_name,
     peer_name,
     watch_signals,
+    identify_file,
+    remove_file,
+    set_file_mode,
+    peer_credentials,
+    set_close_on_exec,
 };
 /// The name of `call`.
 std::string_view to_string(door_call call) noexcept;

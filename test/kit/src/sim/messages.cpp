@@ -1,0 +1,173 @@
+// Simulated messages: sendmsg(2) and recvmsg(2), and the descriptors that go along on unix sockets.
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "world.hpp"
+
+namespace ouro::testing::sim {
+namespace {
+
+byte_vector gathered(const msghdr& message) {
+    byte_vector all;
+    for (std::size_t i = 0; i < message.msg_iovlen; ++i) {
+        const auto* const start = static_cast<const std::byte*>(message.msg_iov[i].iov_base);
+        all.insert(all.end(), start, start + message.msg_iov[i].iov_len);
+    }
+    return all;
+}
+
+std::size_t room_of(const msghdr& message) {
+    std::size_t all = 0;
+    for (std::size_t i = 0; i < message.msg_iovlen; ++i) all += message.msg_iov[i].iov_len;
+    return all;
+}
+
+void scatter(std::span<const std::byte> from, const msghdr& into) {
+    for (std::size_t i = 0; i < into.msg_iovlen && !from.empty(); ++i) {
+        const std::size_t count = std::min(from.size(), into.msg_iov[i].iov_len);
+        std::memcpy(into.msg_iov[i].iov_base, from.data(), count);
+        from = from.subspan(count);
+    }
+}
+
+void give_name(const address& name, msghdr& into) {
+    const socklen_t room = std::exchange(into.msg_namelen, name ? name.length() : 0);
+    if (!into.msg_name || !name) return;
+    std::memcpy(into.msg_name, name.raw(), std::min(room, name.length()));
+}
+
+}  // namespace
+
+// ---- the two calls
+
+std::int64_t world::send_message(const endpoint_ptr& what, const msghdr& message) {
+    std::vector<endpoint_ptr> rights;
+    if (what->unix_domain() && !collect_rights(message, rights)) return -EBADF;
+    for (const endpoint_ptr& each : rights) hold(*each);
+    address to;
+    if (message.msg_namelen) {
+        to = address(static_cast<const sockaddr*>(message.msg_name), message.msg_namelen);
+    }
+    std::int64_t outcome = 0;
+    if (!what->stream()) {
+        outcome = send_datagram(what, {{}, gathered(message), rights},
+                                message.msg_namelen ? &to : nullptr);
+        if (outcome < 0) drop_rights(std::move(rights));
+        return outcome;
+    }
+    const endpoint_ptr receiver = what->unix_domain() ? what->peer.lock() : nullptr;
+    const std::size_t before = receiver ? receiver->inbox.size() : 0;
+    if (receiver && !rights.empty()) {
+        // First, because the send may make a waiting receive take the bytes there and then.
+        receiver->passed.push_back({before, room_of(message), rights});
+    }
+    outcome = send(what, gathered(message), false);
+    if (rights.empty()) return outcome;
+    if (outcome <= 0) {
+        if (receiver) receiver->passed.pop_back();
+        drop_rights(std::move(rights));
+    } else if (!receiver->passed.empty() && receiver->passed.back().rights == rights) {
+        receiver->passed.back().length = static_cast<std::size_t>(outcome);
+    }
+    return outcome;
+}
+
+std::int64_t world::receive_message(const endpoint_ptr& what, msghdr& into, int flags) {
+    std::vector<endpoint_ptr> rights;
+    into.msg_flags = 0;
+    if (what->stream()) {
+        byte_vector bytes(room_of(into));
+        const std::int64_t got = receive_stream(what, bytes, rights);
+        if (got < 0) return got;
+        scatter(std::span(bytes).first(static_cast<std::size_t>(got)), into);
+        give_name(what->unix_domain() ? what->remote : address(), into);
+        hand_out_rights(std::move(rights), into);
+        return got;
+    }
+    if (what->error) return -what->take_error();
+    if (what->datagrams.empty()) {
+        if (!what->shut_read) return -EAGAIN;
+        give_name(address(), into);
+        hand_out_rights({}, into);
+        return 0;
+    }
+    const datagram first = take_datagram(what);
+    const std::size_t room = room_of(into);
+    scatter(first.bytes, into);
+    give_name(first.from, into);
+    hand_out_rights(first.rights, into);
+    if (first.bytes.size() > room) into.msg_flags |= MSG_TRUNC;
+    const bool whole_length = flags & MSG_TRUNC;
+    return static_cast<std::int64_t>(whole_length ? first.bytes.size()
+                                                  : std::min(room, first.bytes.size()));
+}
+
+// ---- descriptors that go along
+
+bool world::collect_rights(const msghdr& message, std::vector<endpoint_ptr>& rights) {
+    msghdr copy = message;
+    for (cmsghdr* each = CMSG_FIRSTHDR(&copy); each; each = CMSG_NXTHDR(&copy, each)) {
+        if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
+        const std::size_t count = (each->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (std::size_t i = 0; i < count; ++i) {
+            int fd = -1;
+            std::memcpy(&fd, CMSG_DATA(each) + i * sizeof fd, sizeof fd);
+            rights.push_back(find(fd));
+            if (!rights.back()) return false;
+        }
+    }
+    return true;
+}
+
+/// As many as there is room for get a descriptor; the others are closed.
+void world::hand_out_rights(std::vector<endpoint_ptr> rights, msghdr& into) {
+    const std::size_t room = std::exchange(into.msg_controllen, 0);
+    if (rights.empty()) return;
+    std::vector<int> fds;
+    const std::size_t most =
+        into.msg_control && room > CMSG_LEN(0) ? (room - CMSG_LEN(0)) / sizeof(int) : 0;
+    while (fds.size() < std::min(most, rights.size())) {
+        const int fd = publish(rights[fds.size()]);
+        if (fd < 0) break;
+        fds.push_back(fd);
+    }
+    if (fds.size() < rights.size()) into.msg_flags |= MSG_CTRUNC;
+    if (!fds.empty()) {
+        cmsghdr head{};
+        head.cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+        head.cmsg_level = SOL_SOCKET;
+        head.cmsg_type = SCM_RIGHTS;
+        std::memcpy(into.msg_control, &head, sizeof head);
+        std::memcpy(static_cast<std::byte*>(into.msg_control) + CMSG_LEN(0), fds.data(),
+                    fds.size() * sizeof(int));
+        into.msg_controllen = std::min(room, CMSG_SPACE(fds.size() * sizeof(int)));
+    }
+    drop_rights(std::move(rights));  // the descriptors hold what they stand for
+}
+
+void world::drop_rights(std::vector<endpoint_ptr> rights) {
+    for (const endpoint_ptr& each : rights) let_go(each);
+}
+
+/// Nobody will receive them any more.
+void world::drop_rights_of(const endpoint_ptr& what) {
+    for (auto& each : std::exchange(what->passed, {})) drop_rights(std::move(each.rights));
+    for (auto& each : what->datagrams) drop_rights(std::exchange(each.rights, {}));
+}
+
+std::size_t endpoint::reach_rights(std::size_t count, std::vector<endpoint_ptr>& rights) {
+    if (passed.empty()) return count;
+    passed_along& first = passed.front();
+    if (count > first.begin) {
+        count = std::min(count, first.begin + first.length);
+        rights = std::exchange(first.rights, {});
+        passed.pop_front();
+    }
+    for (passed_along& each : passed) each.begin -= std::min(each.begin, count);
+    return count;
+}
+
+}  // namespace ouro::testing::sim
