@@ -22,6 +22,9 @@ result<address> socket_view::local_address() const {
 result<address> socket_view::peer_address() const {
     return detail::to_address(io::peer_name(*home_, fd_));
 }
+result<peer_credentials> socket_view::credentials() const {
+    return io::peer_credentials(*home_, fd_);
+}
 result<int> socket_view::get_option(int level, int name) const {
     return io::get_option(*home_, fd_, level, name);
 }

@@ -51,6 +51,8 @@ class stream_transport final : public transport,
     void begin_soon(std::shared_ptr<stream_transport> self, wait_point* creator);
     /// Answers leave at once (rule 343). Accepted sockets have it from their listener.
     void set_no_delay() noexcept;
+    /// Output is dropped, and `connection_lost` is due.
+    bool is_ending() const noexcept { return ending_; }
     /// The creator does not wait any more.
     void forget_creator() noexcept { creator_ = nullptr; }
 

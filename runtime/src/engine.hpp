@@ -121,6 +121,11 @@ class engine {
     virtual int watch_signals(int fd, std::uint64_t mask) noexcept;
     virtual int take_signal(int fd) noexcept;
     virtual bool signal_is_untouched(int signum) noexcept;
+    virtual int identify_file(const char* path, io::file_identity& into) noexcept;
+    virtual int remove_file(const char* path) noexcept;
+    virtual int set_file_mode(const char* path, std::uint32_t mode) noexcept;
+    virtual int peer_credentials(int fd, io::credentials& into) noexcept;
+    virtual int set_close_on_exec(int fd) noexcept;
 };
 
 /// What a test puts between a loop and the kernel, and is told of it. `loop_options::rig`.

@@ -1,6 +1,8 @@
 // The door: counts what goes through it and hands it to the engine of the loop.
 #include <ouro/runtime/io.hpp>
 
+#include <sys/stat.h>
+
 #include <cerrno>
 
 #include "loop_state.hpp"
@@ -206,6 +208,37 @@ void discard(loop& home, int fd) noexcept { kernel(home).close(fd); }
 void close(loop& home, int fd) noexcept {
     --home.state().live_descriptors;
     kernel(home).close(fd);
+}
+
+bool file_identity::is_socket() const noexcept { return S_ISSOCK(mode); }
+result<file_identity> identify_file(loop& home, const char* path) {
+    file_identity found;
+    if (const int failed = kernel(home).identify_file(path, found); failed < 0) {
+        return error::from_errno(-failed, [&] { return std::string("look at ") + path; });
+    }
+    return found;
+}
+result<> remove_file(loop& home, const char* path) {
+    if (const int failed = kernel(home).remove_file(path); failed < 0) {
+        return error::from_errno(-failed, [&] { return std::string("remove ") + path; });
+    }
+    return {};
+}
+result<> set_file_mode(loop& home, const char* path, std::uint32_t mode) {
+    if (const int failed = kernel(home).set_file_mode(path, mode); failed < 0) {
+        return error::from_errno(-failed, [&] { return std::string("set the mode of ") + path; });
+    }
+    return {};
+}
+result<credentials> peer_credentials(loop& home, int fd) {
+    credentials found;
+    if (const int failed = kernel(home).peer_credentials(fd, found); failed < 0) {
+        return error::from_errno(-failed, "ask for the peer's credentials");
+    }
+    return found;
+}
+result<> set_close_on_exec(loop& home, int fd) {
+    return checked(kernel(home).set_close_on_exec(fd));
 }
 
 }  // namespace io

@@ -1,6 +1,8 @@
 // The synchronous part of the door on the real operating system, and the choice of an engine.
+#include <fcntl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -73,6 +75,27 @@ int engine::peer_name(int fd, io::resolved& into) noexcept {
     return or_errno(::getpeername(fd, raw(into), &into.length));
 }
 void engine::close(int fd) noexcept { ::close(fd); }
+int engine::identify_file(const char* path, io::file_identity& into) noexcept {
+    struct stat found{};
+    if (::lstat(path, &found) < 0) return -errno;
+    into = {.device = found.st_dev, .inode = found.st_ino, .mode = found.st_mode};
+    return 0;
+}
+int engine::remove_file(const char* path) noexcept { return or_errno(::unlink(path)); }
+int engine::set_file_mode(const char* path, std::uint32_t mode) noexcept {
+    return or_errno(::chmod(path, mode));
+}
+int engine::peer_credentials(int fd, io::credentials& into) noexcept {
+    ucred found{};
+    socklen_t size = sizeof found;
+    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &found, &size) < 0) return -errno;
+    if (found.pid == 0 && found.uid == uid_t(-1)) return -ENOTCONN;  // how the kernel says nobody
+    into = {.pid = found.pid, .uid = found.uid, .gid = found.gid};
+    return 0;
+}
+int engine::set_close_on_exec(int fd) noexcept {
+    return or_errno(::fcntl(fd, F_SETFD, FD_CLOEXEC));
+}
 
 std::unique_ptr<engine> make_engine(loop& home, const loop_options& options) {
     return options.rig ? options.rig->make_engine(home, options) : uring::make(options);

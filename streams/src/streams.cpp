@@ -128,5 +128,15 @@ task<stream> open_connection(socket connected, stream_options options) {
     co_await create_connection(core_factory(core), std::move(connected));
     co_return halves(std::move(core));
 }
+task<stream> open_unix_connection(std::string path, stream_unix_options options) {
+    auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    co_await create_unix_connection(core_factory(core), std::move(path), options.connect);
+    co_return halves(std::move(core));
+}
+task<stream> open_unix_connection(socket connected, stream_unix_options options) {
+    auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    co_await create_unix_connection(core_factory(core), std::move(connected));
+    co_return halves(std::move(core));
+}
 
 }  // namespace ouro

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <ouro/net/address.hpp>
+#include <ouro/net/descriptor.hpp>
+#include <ouro/net/inherited.hpp>
 #include <ouro/net/resolve.hpp>
 #include <ouro/net/socket.hpp>
 #include <ouro/proto/create_connection.hpp>
@@ -9,6 +11,7 @@
 #include <ouro/proto/protocol.hpp>
 #include <ouro/proto/server.hpp>
 #include <ouro/proto/transport.hpp>
+#include <ouro/proto/unix.hpp>
 #include <ouro/runtime/as_completed.hpp>
 #include <ouro/runtime/barrier.hpp>
 #include <ouro/runtime/condition.hpp>

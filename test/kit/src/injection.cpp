@@ -61,6 +61,11 @@ constexpr int set_option_errors[] = {ENOPROTOOPT, EINVAL, EPERM, ENOMEM, ENOBUFS
 constexpr int local_name_errors[] = {ENOBUFS};
 constexpr int peer_name_errors[] = {ENOTCONN, ENOBUFS};
 constexpr int watch_signals_errors[] = {EMFILE, ENFILE, ENOMEM};
+constexpr int identify_file_errors[] = {ENOENT, EACCES, ENOMEM};
+constexpr int remove_file_errors[] = {ENOENT, EACCES, EROFS};
+constexpr int set_file_mode_errors[] = {ENOENT, EPERM, EROFS};
+constexpr int peer_credentials_errors[] = {ENOTCONN, ENOPROTOOPT};
+constexpr int set_close_on_exec_errors[] = {EBADF};
 
 constexpr call_facts facts[] = {
     {"recv", recv_errors},
@@ -89,8 +94,14 @@ constexpr call_facts facts[] = {
     {"local_name", local_name_errors},
     {"peer_name", peer_name_errors},
     {"watch_signals", watch_signals_errors},
+    {"identify_file", identify_file_errors},
+    {"remove_file", remove_file_errors},
+    {"set_file_mode", set_file_mode_errors},
+    {"peer_credentials", peer_credentials_errors},
+    {"set_close_on_exec", set_close_on_exec_errors},
 };
-static_assert(std::size(facts) == std::size_t(door_call::watch_signals) + 1, "facts of each call");
+static_assert(std::size(facts) == std::size_t(door_call::set_close_on_exec) + 1,
+              "facts of each call");
 
 constexpr bool completes(door_call call) noexcept { return call <= door_call::offload; }
 constexpr bool receives(door_call call) noexcept {
@@ -384,6 +395,26 @@ class injecting_engine final : public detail::engine {
     int take_signal(int fd) noexcept override { return inner_->take_signal(fd); }
     bool signal_is_untouched(int signum) noexcept override {
         return inner_->signal_is_untouched(signum);
+    }
+    int identify_file(const char* path, io::file_identity& into) noexcept override {
+        const treatment how = plan_.next(door_call::identify_file);
+        return how.failure ? -how.failure : inner_->identify_file(path, into);
+    }
+    int remove_file(const char* path) noexcept override {
+        const treatment how = plan_.next(door_call::remove_file);
+        return how.failure ? -how.failure : inner_->remove_file(path);
+    }
+    int set_file_mode(const char* path, std::uint32_t mode) noexcept override {
+        const treatment how = plan_.next(door_call::set_file_mode);
+        return how.failure ? -how.failure : inner_->set_file_mode(path, mode);
+    }
+    int peer_credentials(int fd, io::credentials& into) noexcept override {
+        const treatment how = plan_.next(door_call::peer_credentials);
+        return how.failure ? -how.failure : inner_->peer_credentials(fd, into);
+    }
+    int set_close_on_exec(int fd) noexcept override {
+        const treatment how = plan_.next(door_call::set_close_on_exec);
+        return how.failure ? -how.failure : inner_->set_close_on_exec(fd);
     }
 
   private:

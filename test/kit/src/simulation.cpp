@@ -1,6 +1,8 @@
 // A simulated machine for a loop, and the accounts at the end of a run.
 #include <ouro/testing/simulation.hpp>
 
+#include <sys/stat.h>
+
 #include <ouro/runtime/frame_pool.hpp>
 #include <ouro/runtime/spawn.hpp>
 #include <ouro/testing/accounts.hpp>
@@ -204,6 +206,9 @@ void simulation::set_name(std::string name, std::vector<std::string> addresses) 
 }
 void simulation::crash(std::string_view host) { world_->crash(std::string(host)); }
 void simulation::raise(int signum) { world_->raise(signum); }
+bool simulation::make_file(std::string_view path) {
+    return world_->make_file(std::string(path), S_IFREG | 0644) == 0;
+}
 void simulation::violate(std::string what) { world_->violations.push_back(std::move(what)); }
 void simulation::expect_reports(function<bool(const failure_report&)> expected) {
     world_->expected_reports = std::move(expected);

@@ -30,7 +30,11 @@ inline std::string_view as_text(bytes data) noexcept {
     return {reinterpret_cast<const char*>(data.data()), data.size()};
 }
 
+/// Process, user and group at the other end of a unix socket.
+using peer_credentials = io::credentials;
+
 class socket;
+struct received_with_fds;
 
 namespace detail {
 
@@ -202,6 +206,22 @@ class socket {
     detail::send_op send(bytes from) noexcept { return {live(), from}; }
     /// Sends all of `from`, or fails; after a failure the amount sent is unknown (rule 665).
     task<> send_all(bytes from);
+    /// Sends from `from`, and with its first byte the descriptors `fds`, which the peer gets as its
+    /// own; the caller keeps its. Unix sockets only. `net/descriptor.hpp`
+    ///
+    /// Result    bytes taken, 1..from.size(). What is left goes by `send_all`, without descriptors.
+    /// Errors    `errc::value_error` without a byte to send; `errc::unsupported` on other sockets;
+    ///           bad_file_descriptor and others as sendmsg(2).
+    /// Cancel    as `send`.
+    /// Lifetime  `from` and `fds` must live and stay as they are until the await resumes.
+    task<std::size_t> send_with_fds(bytes from, std::span<const int> fds);
+    /// Receives as `recv_into`, and up to `most_fds` descriptors that came with these bytes. It ends
+    /// with the bytes of one `send_with_fds`. Any other receive drops descriptors.
+    ///
+    /// Errors    `errc::unsupported` on other sockets; as `recv_into`.
+    /// Cancel    as `recv_into`; nothing that was received is lost or left open.
+    /// Lifetime  `into` must live until the await resumes.
+    task<received_with_fds> recv_with_fds(mut_bytes into, std::size_t most_fds = 16);
     /// Connects to `peer`. A cancelled or failed connect leaves the socket fit for closing only.
     detail::connect_op connect(const address& peer) noexcept { return {live(), peer}; }
     /// Waits for a connection on a listening socket. A cancelled accept takes no connection (rule
@@ -224,6 +244,11 @@ class socket {
     result<address> local_address() const;
     /// The peer's address.
     result<address> peer_address() const;
+
+    /// Who is at the other end of a unix socket, as of when it connected. SO_PEERCRED
+    ///
+    /// Errors  not connected; where it is no unix socket.
+    result<peer_credentials> credentials() const;
 
     /// Cancels what is under way, then closes. Idempotent.
     void close() noexcept;

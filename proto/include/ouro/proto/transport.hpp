@@ -29,6 +29,10 @@ class socket_view {
     result<address> local_address() const;
     /// The peer's address.
     result<address> peer_address() const;
+    /// Who is at the other end of a unix socket, as of when it connected. SO_PEERCRED
+    ///
+    /// Errors  not connected; where it is no unix socket.
+    result<peer_credentials> credentials() const;
     /// Reads an integer option. getsockopt(2)
     result<int> get_option(int level, int name) const;
     /// Sets an integer option. setsockopt(2)

@@ -170,5 +170,35 @@ std::uint64_t random(loop& home) noexcept;
 /// Closes. No operation may be in flight on `fd`. close(2)
 void close(loop& home, int fd) noexcept;
 
+/// Which file a path names. lstat(2)
+struct file_identity {
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    std::uint32_t mode = 0;  ///< kind and permissions, as st_mode
+    bool is_socket() const noexcept;
+    /// True for the same file.
+    friend bool operator==(const file_identity& left, const file_identity& right) noexcept {
+        return left.device == right.device && left.inode == right.inode;
+    }
+};
+/// What is at `path`, which ends with a zero byte; a symbolic link is not followed. lstat(2)
+[[nodiscard]] result<file_identity> identify_file(loop& home, const char* path);
+/// Removes the name of a file. unlink(2)
+[[nodiscard]] result<> remove_file(loop& home, const char* path);
+/// Sets the permission bits of a file. chmod(2)
+[[nodiscard]] result<> set_file_mode(loop& home, const char* path, std::uint32_t mode);
+
+/// Who is at the other end of a unix socket.
+struct credentials {
+    std::int32_t pid = 0;
+    std::uint32_t uid = 0;
+    std::uint32_t gid = 0;
+};
+/// Who connected, made the pair, or listens at the other end; fails with ENOTCONN where nobody is.
+/// getsockopt(2) SO_PEERCRED
+[[nodiscard]] result<credentials> peer_credentials(loop& home, int fd);
+/// Keeps a descriptor from programs that this one starts. fcntl(2) FD_CLOEXEC
+[[nodiscard]] result<> set_close_on_exec(loop& home, int fd);
+
 }  // namespace io
 }  // namespace ouro

@@ -5,6 +5,7 @@
 #include <string>
 
 #include <ouro/proto/create_connection.hpp>
+#include <ouro/proto/unix.hpp>
 #include <ouro/streams/reader.hpp>
 #include <ouro/streams/writer.hpp>
 
@@ -28,5 +29,16 @@ task<stream> open_connection(std::string host, std::uint16_t port, stream_option
 task<stream> open_connection(address peer, stream_options options = {});
 /// Streams on a connected socket, which belongs to them from then on.
 task<stream> open_connection(socket connected, stream_options options = {});
+
+/// How a stream to a path is opened.
+struct stream_unix_options {
+    unix_connect_options connect{};                        ///< how the connection is made
+    std::size_t limit_bytes = default_stream_limit_bytes;  ///< of the reader
+};
+
+/// Connects to the unix socket at `path`. Errors and cancellation as `create_unix_connection`.
+task<stream> open_unix_connection(std::string path, stream_unix_options options = {});
+/// Streams on a connected unix stream socket, which belongs to them from then on.
+task<stream> open_unix_connection(socket connected, stream_unix_options options = {});
 
 }  // namespace ouro

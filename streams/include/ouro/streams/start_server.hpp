@@ -6,8 +6,10 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <ouro/proto/server.hpp>
+#include <ouro/proto/unix.hpp>
 #include <ouro/streams/reader.hpp>
 #include <ouro/streams/writer.hpp>
 
@@ -59,6 +61,13 @@ task<server> start_server(Handler handler, std::string host, std::uint16_t port,
     return detail::listen_on(detail::stream_factory(std::move(handler), options.limit_bytes),
                              std::move(host), port, options.server);
 }
+/// The same on several hosts: one listening socket for each distinct address.
+template <stream_server_handler Handler>
+task<server> start_server(Handler handler, std::vector<std::string> hosts, std::uint16_t port,
+                          stream_server_options options = {}) {
+    return detail::listen_on(detail::stream_factory(std::move(handler), options.limit_bytes),
+                             std::move(hosts), port, options.server);
+}
 /// The same on one known address, unix sockets included.
 template <stream_server_handler Handler>
 task<server> start_server(Handler handler, address where, stream_server_options options = {}) {
@@ -70,6 +79,35 @@ template <stream_server_handler Handler>
 task<server> start_server(Handler handler, socket bound, stream_server_options options = {}) {
     return detail::listen_on(detail::stream_factory(std::move(handler), options.limit_bytes),
                              std::move(bound), options.server);
+}
+/// The same on several of them, such as `inherited_sockets` gives.
+template <stream_server_handler Handler>
+task<server> start_server(Handler handler, std::vector<socket> bound,
+                          stream_server_options options = {}) {
+    return detail::listen_on(detail::stream_factory(std::move(handler), options.limit_bytes),
+                             std::move(bound), options.server);
+}
+
+/// How streams are served at a path.
+struct stream_unix_server_options {
+    unix_server_options server{};                          ///< how the server listens
+    std::size_t limit_bytes = default_stream_limit_bytes;  ///< of each reader
+};
+
+/// Listens at `path` as `create_unix_server` does and runs `handler(reader, writer)` as
+/// `start_server` does.
+template <stream_server_handler Handler>
+task<server> start_unix_server(Handler handler, std::string path,
+                               stream_unix_server_options options = {}) {
+    return detail::listen_on_unix(detail::stream_factory(std::move(handler), options.limit_bytes),
+                                  std::move(path), options.server);
+}
+/// The same on a bound unix stream socket, which belongs to the server from then on, with its file.
+template <stream_server_handler Handler>
+task<server> start_unix_server(Handler handler, socket bound,
+                               stream_unix_server_options options = {}) {
+    return detail::listen_on_unix(detail::stream_factory(std::move(handler), options.limit_bytes),
+                                  std::move(bound), options.server);
 }
 
 }  // namespace ouro

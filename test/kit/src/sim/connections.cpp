@@ -51,7 +51,7 @@ int world::connect_unix(const endpoint_ptr& what, const address& to) {
     if (!what->stream()) return connect_unix_datagrams(what, to);
     const endpoint_ptr listener = find_listener(to);
     if (!listener)
-        return paths_.contains(to.path()) || to.path()[0] == '\0' ? -ECONNREFUSED : -ENOENT;
+        return files_.contains(to.path()) || to.path()[0] == '\0' ? -ECONNREFUSED : -ENOENT;
     if (static_cast<int>(listener->backlog.size()) > listener->backlog_limit) return -EAGAIN;
     const endpoint_ptr child = make(AF_UNIX, SOCK_STREAM);
     child->local = listener->local;
@@ -273,9 +273,8 @@ void world::drop_backlog(const endpoint_ptr& what) {
 /// The last holder let go: what close(2) does.
 void world::finish(const endpoint_ptr& what) {
     what->closed = true;
+    forget_abstract_name(*what);
     drop_rights_of(what);
-    const std::string path = what->local.path();  // abstract names go with their socket
-    if (what->bound && what->unix_domain() && path.starts_with('\0')) paths_.erase(path);
     if (what->at == state::listening) {
         what->at = state::ended;
         return drop_backlog(what);

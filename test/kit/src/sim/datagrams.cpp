@@ -96,7 +96,7 @@ std::int64_t world::send_unix_datagram(const endpoint_ptr& what, datagram messag
     if (message.bytes.size() > most_unix_datagram_bytes) return -EMSGSIZE;
     const endpoint_ptr receiver = to ? find_path(*to) : what->peer.lock();
     if (!receiver || receiver->closed) {
-        const bool known = !to || to->path().starts_with('\0') || paths_.contains(to->path());
+        const bool known = !to || to->path().starts_with('\0') || files_.contains(to->path());
         return known ? -ECONNREFUSED : -ENOENT;
     }
     if (receiver->stream()) return -EPROTOTYPE;
@@ -117,7 +117,7 @@ std::int64_t world::send_unix_datagram(const endpoint_ptr& what, datagram messag
 int world::connect_unix_datagrams(const endpoint_ptr& what, const address& to) {
     const endpoint_ptr receiver = find_path(to);
     if (!receiver) {
-        const bool known = to.path().starts_with('\0') || paths_.contains(to.path());
+        const bool known = to.path().starts_with('\0') || files_.contains(to.path());
         return known ? -ECONNREFUSED : -ENOENT;
     }
     if (receiver->stream()) return -EPROTOTYPE;
@@ -130,10 +130,12 @@ int world::connect_unix_datagrams(const endpoint_ptr& what, const address& to) {
 }
 
 endpoint_ptr world::find_path(const address& where) const {
+    const auto file = files_.find(where.path());
+    if (file == files_.end()) return nullptr;
     for (const auto& each : sockets_) {
         endpoint_ptr socket = each.lock();
         if (!socket || socket->closed || !socket->bound || !socket->unix_domain()) continue;
-        if (socket->local.path() == where.path()) return socket;
+        if (socket->inode == file->second.inode) return socket;
     }
     return nullptr;
 }

@@ -94,6 +94,7 @@ struct endpoint {
     address remote{};
     state at = state::fresh;
     bool bound = false;
+    std::uint64_t inode = 0;  // of the file that a unix socket is bound to
     int backlog_limit = 0;
     struct option {
         int level;

@@ -293,6 +293,19 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     }
     int take_signal(int fd) noexcept override { return world_.take_signal(fd); }
     bool signal_is_untouched(int) noexcept override { return !world_.signals_watched(); }
+    int identify_file(const char* path, io::file_identity& into) noexcept override {
+        return world_.identify_file(path, into);
+    }
+    int remove_file(const char* path) noexcept override { return world_.remove_file(path); }
+    int set_file_mode(const char* path, std::uint32_t mode) noexcept override {
+        return world_.set_file_mode(path, mode);
+    }
+    int peer_credentials(int fd, io::credentials& into) noexcept override {
+        return on(fd, [&](const endpoint_ptr& at) { return world_.credentials(*at, into); });
+    }
+    int set_close_on_exec(int fd) noexcept override {
+        return on(fd, [](const endpoint_ptr&) { return 0; });
+    }
 
     // ---- what the world tells
 

@@ -156,9 +156,7 @@ int world::bind(endpoint& what, const sockaddr* raw, socklen_t length) {
     address where(raw, length);
     if (where.family() != what.family) return what.unix_domain() ? -EINVAL : -EAFNOSUPPORT;
     if (what.unix_domain()) {
-        if (paths_.contains(where.path())) return -EADDRINUSE;
-        paths_.insert(where.path());
-        what.local = where;
+        if (const int failed = bind_to_path(what, where)) return failed;
     } else {
         if (!simulated(where)) return -EADDRNOTAVAIL;
         if (where.port() != 0 && bind_conflict(what, where)) return -EADDRINUSE;
@@ -208,7 +206,8 @@ endpoint_ptr world::find_listener(const address& where) {
         if (!socket || socket->at != state::listening || socket->closed) continue;
         if (socket->family != where.family() || socket->shut_read) continue;
         if (socket->unix_domain()) {
-            if (socket->local.path() == where.path()) return socket;
+            const auto file = files_.find(where.path());
+            if (file != files_.end() && file->second.inode == socket->inode) return socket;
             continue;
         }
         if (socket->local.port() != where.port()) continue;

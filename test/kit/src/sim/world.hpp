@@ -81,6 +81,15 @@ class world {
     /// A descriptor, or -EAGAIN.
     int accept(const endpoint_ptr& what);
 
+    // ---- files: those of unix sockets, also after these were closed, and what tests put there
+    int identify_file(const std::string& path, io::file_identity& into) const;
+    int remove_file(const std::string& path);
+    int set_file_mode(const std::string& path, std::uint32_t mode);
+    /// Puts a file at `path`; -EEXIST.
+    int make_file(const std::string& path, std::uint32_t mode);
+    /// Who is at the other end: this process, or nobody.
+    int credentials(const endpoint& at, io::credentials& into) const;
+
     // ---- signals
     /// As io::watch_signals; a descriptor or a negative errno.
     int watch_signals(int fd, std::uint64_t mask);
@@ -143,6 +152,8 @@ class world {
     int choose_port(endpoint& what);
     void choose_local(endpoint& what, const address& peer);
     endpoint_ptr find_listener(const address& where);
+    int bind_to_path(endpoint& what, const address& where);
+    void forget_abstract_name(const endpoint& what);
     endpoint_ptr find_receiver(const address& where, const address& from);
     void join(const endpoint_ptr& one, const endpoint_ptr& other);
 
@@ -205,7 +216,8 @@ class world {
     std::map<link, clock::time_point> clogged_;
     std::vector<endpoint_ptr> unheard_;  // they have read, and a cut link hides it
     std::map<std::string, std::vector<std::string>> names_;
-    std::set<std::string> paths_;  // of unix sockets, also after these were closed
+    std::map<std::string, io::file_identity> files_;  // by path, and abstract names
+    std::uint64_t file_count_ = 0;
     std::uint16_t next_port_ = 32768;
     endpoint_ptr signals_;               // what tells of them, while any is watched
     std::uint64_t watched_signals_ = 0;  // bit n - 1 for signal n

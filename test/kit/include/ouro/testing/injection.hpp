@@ -40,6 +40,11 @@ enum class door_call : std::uint8_t {
     local_name,
     peer_name,
     watch_signals,
+    identify_file,
+    remove_file,
+    set_file_mode,
+    peer_credentials,
+    set_close_on_exec,
 };
 /// The name of `call`.
 std::string_view to_string(door_call call) noexcept;

@@ -123,6 +123,8 @@ class simulation {
     /// Sends the program a signal. One that nobody handles is a violation, unless its default is to
     /// be ignored: it would have ended the program.
     void raise(int signum);
+    /// Puts an empty file at `path`, where a unix socket may want to be. False when there is one.
+    bool make_file(std::string_view path);
     /// Reports to the exception handler of which `expected` is true are no violations. Warnings
     /// never are.
     void expect_reports(function<bool(const failure_report&)> expected);
