@@ -66,6 +66,7 @@ class engine {
     virtual void poll_fd(op&, int fd, std::uint32_t events) noexcept = 0;
     virtual void send_message(op&, int fd, const msghdr& message) noexcept = 0;
     virtual void recv_message(op&, int fd, msghdr& into, int flags) noexcept = 0;
+    virtual void recv_datagrams(op&, int fd) noexcept = 0;
     /// False: this engine leaves names to `getaddrinfo` on a thread.
     virtual bool resolve(io::resolve_op&) noexcept { return false; }
     /// True: this engine plays threads. It completes the job when its turn has come, and the job
@@ -110,6 +111,7 @@ class engine {
     virtual int bind(int fd, const sockaddr* where, socklen_t length) noexcept;
     virtual int listen(int fd, int backlog_count) noexcept;
     virtual std::int64_t try_send(int fd, std::span<const std::byte> from) noexcept;
+    virtual int try_send_messages(int fd, std::span<mmsghdr> messages) noexcept;
     virtual int shutdown(int fd, int how) noexcept;
     virtual int get_option(int fd, int level, int name, int& value) noexcept;
     virtual int set_option(int fd, int level, int name, std::span<const std::byte> value) noexcept;

@@ -106,6 +106,9 @@ void send_message(loop& home, op& request, int fd, const msghdr& message) noexce
 void recv_message(loop& home, op& request, int fd, msghdr& into, int flags) noexcept {
     if (auto* engine = begin(home, request)) engine->recv_message(request, fd, into, flags);
 }
+void recv_datagrams(loop& home, op& request, int fd) noexcept {
+    if (auto* engine = begin(home, request)) engine->recv_datagrams(request, fd);
+}
 void resolve(loop& home, resolve_op& request) noexcept {
     detail::engine* const engine = begin(home, request);
     if (engine && !engine->resolve(request)) detail::start_resolve(home.state(), request);
@@ -150,6 +153,11 @@ result<> listen(loop& home, int fd, int backlog_count) {
 result<std::size_t> try_send(loop& home, int fd, std::span<const std::byte> from) {
     const std::int64_t sent = kernel(home).try_send(fd, from);
     if (sent < 0) return error::from_errno(static_cast<int>(-sent));
+    return static_cast<std::size_t>(sent);
+}
+result<std::size_t> try_send_messages(loop& home, int fd, std::span<mmsghdr> messages) {
+    const int sent = kernel(home).try_send_messages(fd, messages);
+    if (sent < 0) return error::from_errno(-sent);
     return static_cast<std::size_t>(sent);
 }
 result<> shutdown(loop& home, int fd, int how) { return checked(kernel(home).shutdown(fd, how)); }

@@ -49,6 +49,14 @@ std::int64_t engine::try_send(int fd, std::span<const std::byte> from) noexcept 
     } while (sent < 0 && errno == EINTR);
     return or_errno(sent);
 }
+int engine::try_send_messages(int fd, std::span<mmsghdr> messages) noexcept {
+    int sent = 0;
+    do {
+        sent = ::sendmmsg(fd, messages.data(), static_cast<unsigned>(messages.size()),
+                          MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    return or_errno(sent);
+}
 int engine::shutdown(int fd, int how) noexcept { return or_errno(::shutdown(fd, how)); }
 int engine::get_option(int fd, int level, int name, int& value) noexcept {
     socklen_t size = sizeof value;

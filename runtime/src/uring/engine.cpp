@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <system_error>
 #include <vector>
 
 #include <ouro/runtime/checks.hpp>
@@ -14,6 +15,7 @@
 #include "../engine.hpp"
 #include "bell.hpp"
 #include "buffer_ring.hpp"
+#include "datagram_buffers.hpp"
 #include "kernel_abi.hpp"
 #include "ring.hpp"
 
@@ -27,6 +29,7 @@ constexpr std::uint8_t fast_send_pending = 1;  // no completion will come unless
 constexpr std::uint8_t starved = 2;            // waits for a shared buffer, not in the kernel
 constexpr std::uint8_t ring_receive = 3;
 constexpr std::uint8_t direct_receive = 4;  // `data`, `length`: the memory the kernel owns
+constexpr std::uint8_t datagram_receive = 5;
 constexpr std::uint8_t cancel_sent = 0x80;
 
 // An op's address and, above it, which use of the op this is: a late cancel cannot hit the next one
@@ -42,11 +45,18 @@ constexpr std::uint64_t first_carried = 2;  // a wake-up for another loop; 1 is 
 constexpr std::uint64_t end_of_tags = 4096;
 
 constexpr std::size_t usual_count = 256;
+// `op::length` of a receive into shared buffers: its descriptor, and this for datagrams.
+constexpr std::size_t of_datagrams = std::size_t{1} << 32;
+// Datagram buffers for each stream buffer: a small datagram takes as much room as a large one, but
+// only the pages that are written to are memory.
+constexpr unsigned datagrams_for_each = 4;
 
 class uring_engine final : public detail::engine {
   public:
     explicit uring_engine(const loop_options& options)
-        : ring_(options), buffers_(ring_, options.ring_buffer_bytes, options.ring_buffer_count) {
+        : ring_(options),
+          buffers_(ring_, options.ring_buffer_bytes, options.ring_buffer_count),
+          datagram_count_(std::min(datagrams_for_each * options.ring_buffer_count, 4096U)) {
         bell_ = std::make_shared<bell>(ring_);
         // Room for what a turn usually has, so that memory is asked for here and not in the midst.
         for (auto* list : {&fast_sends_, &starved_, &rearming_, &under_cancel_})
@@ -146,6 +156,13 @@ class uring_engine final : public detail::engine {
         request.engine_state = direct_receive;
         lend(request, static_cast<std::byte*>(into.msg_iov[0].iov_base), into.msg_iov[0].iov_len);
     }
+    void recv_datagrams(op& request, int fd) noexcept override {
+        if (const int failure = make_datagram_buffers()) {
+            return made_here_.push_back(failed(request, -failure));
+        }
+        request.length = of_datagrams | static_cast<unsigned>(fd);
+        arm_datagram_receive(request);
+    }
     void cancel(op& request) noexcept override {
         if (request.engine_state == starved) {
             std::erase(starved_, &request);
@@ -197,6 +214,7 @@ class uring_engine final : public detail::engine {
         carried_.clear();
     }
     void release(const completion& done) noexcept override {
+        if (done.lease & datagram_buffers::lease_mark) return datagrams_->give_back(done.lease);
         buffers_.give_back(done.lease, done.data, static_cast<std::size_t>(done.res));
     }
     bool wake(detail::engine* near) noexcept override {
@@ -241,7 +259,9 @@ class uring_engine final : public detail::engine {
         into.wakes = wakes_;
         into.ring_wakes = ring_wakes_;
     }
-    std::size_t lent_buffers() const noexcept override { return buffers_.lent(); }
+    std::size_t lent_buffers() const noexcept override {
+        return buffers_.lent() + (datagrams_ ? datagrams_->lent() : 0);
+    }
     std::string report() const override { return ring_.report(); }
 
   private:
@@ -288,13 +308,32 @@ class uring_engine final : public detail::engine {
         finish(entry, request);
         request.engine_state = ring_receive;
     }
+    /// An errno, or 0 when they are there.
+    int make_datagram_buffers() noexcept try {
+        if (datagrams_) return 0;
+        datagrams_ = std::make_unique<datagram_buffers>(ring_, datagram_count_);
+        return 0;
+    } catch (const std::system_error& refused) {
+        return refused.code().value();
+    } catch (const std::bad_alloc&) {
+        return ENOMEM;
+    }
+    void arm_datagram_receive(op& request) noexcept {
+        io_uring_sqe* entry = prepare(request);
+        datagrams_->prepare(*entry, static_cast<int>(request.length & ~of_datagrams));
+        finish(entry, request);
+        request.engine_state = datagram_receive;
+    }
     /// Receives that found no buffer start again in the next turn: all buffers are back by then,
     /// because slices are lent for the time of a callback only. They do not poll first, which would
     /// let some of them miss an end of stream that came together with the data (seen on 6.18 with
     /// AF_UNIX).
     void rearm_starved() noexcept {
         rearming_.swap(starved_);  // both keep their memory
-        for (op* waiting : rearming_) arm_ring_receive(*waiting);
+        for (op* waiting : rearming_) {
+            waiting->length& of_datagrams ? arm_datagram_receive(*waiting)
+                                          : arm_ring_receive(*waiting);
+        }
         rearming_.clear();
     }
     void send_cancel(std::uint64_t target, unsigned flags) noexcept {
@@ -312,8 +351,8 @@ class uring_engine final : public detail::engine {
                                                 ((std::uint64_t{1} << generation_shift) - 1));
             const auto generation = static_cast<std::uint16_t>(cqe.user_data >> generation_shift);
             detail::acquired(&target);
-            if ((cqe.flags & (IORING_CQE_F_BUFFER | IORING_CQE_F_MORE)) ==
-                (IORING_CQE_F_BUFFER | IORING_CQE_F_MORE)) [[likely]] {
+            constexpr std::uint32_t next_bytes = IORING_CQE_F_BUFFER | IORING_CQE_F_MORE;
+            if ((cqe.flags & (next_bytes | datagram_buffers::cqe_mark)) == next_bytes) [[likely]] {
                 out.push_back({&target, buffers_.take(cqe.flags, static_cast<std::size_t>(cqe.res)),
                                cqe.res, buffers_.lease_of(cqe.flags),
                                op_flags::lent | op_flags::more, generation});
@@ -339,14 +378,19 @@ class uring_engine final : public detail::engine {
         if (&target == &wake_) return woken();
         const bool more = cqe.flags & IORING_CQE_F_MORE;
         const std::uint8_t state = target.engine_state & ~cancel_sent;
-        if (state == ring_receive && cqe.res == -ENOBUFS && !more) return starve(target);
+        const bool from_buffers = state == ring_receive || state == datagram_receive;
+        if (from_buffers && cqe.res == -ENOBUFS && !more) return starve(target);
         completion done{&target,
                         target.data,
                         cqe.res,
                         0,
                         static_cast<std::uint16_t>(more ? op_flags::more : 0),
                         generation};
-        if (cqe.flags & IORING_CQE_F_BUFFER) {
+        if (cqe.flags & IORING_CQE_F_BUFFER && cqe.flags & datagram_buffers::cqe_mark) {
+            done.data = datagrams_->take(cqe.flags, static_cast<std::size_t>(cqe.res));
+            done.lease = datagrams_->lease_of(cqe.flags);
+            done.flags |= op_flags::lent;
+        } else if (cqe.flags & IORING_CQE_F_BUFFER) {
             done.data = buffers_.take(cqe.flags, static_cast<std::size_t>(cqe.res));
             done.lease = buffers_.lease_of(cqe.flags);
             done.flags |= op_flags::lent;
@@ -413,7 +457,9 @@ class uring_engine final : public detail::engine {
 
     ring ring_;
     buffer_ring buffers_;
-    std::vector<op*> fast_sends_;        // submitted, outcome not known yet
+    const unsigned datagram_count_;
+    std::unique_ptr<datagram_buffers> datagrams_;  // null until somebody receives some
+    std::vector<op*> fast_sends_;                  // submitted, outcome not known yet
     std::vector<completion> fast_done_;  // those that succeeded, while a batch is put together
     std::vector<op*> starved_;           // receives without a buffer
     std::vector<op*> rearming_;          // those of them that start again

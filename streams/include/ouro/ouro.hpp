@@ -8,6 +8,7 @@
 #include <ouro/net/resolve.hpp>
 #include <ouro/net/socket.hpp>
 #include <ouro/proto/create_connection.hpp>
+#include <ouro/proto/datagram.hpp>
 #include <ouro/proto/protocol.hpp>
 #include <ouro/proto/server.hpp>
 #include <ouro/proto/transport.hpp>

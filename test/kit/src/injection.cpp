@@ -45,6 +45,10 @@ constexpr int send_message_errors[] = {ECONNREFUSED, ECONNRESET, EPIPE,   EHOSTU
                                        ENETDOWN,     EPERM,      ENOBUFS, ENOMEM,       EMSGSIZE};
 constexpr int recv_message_errors[] = {ECONNREFUSED, ECONNRESET, EHOSTUNREACH,
                                        ENETDOWN,     ENOMEM,     ENOBUFS};
+constexpr int recv_datagrams_errors[] = {ECONNREFUSED, EHOSTUNREACH, ENETDOWN, ENOMEM, EOPNOTSUPP};
+constexpr int try_send_messages_errors[] = {EAGAIN,   ECONNREFUSED, EHOSTUNREACH, ENETUNREACH,
+                                            ENETDOWN, EPERM,        ENOBUFS,      ENOMEM,
+                                            EMSGSIZE, EINVAL};
 constexpr int resolve_errors[] = {ENOENT, EAGAIN, ENOMEM, EAFNOSUPPORT};
 constexpr int offload_errors[] = {EAGAIN, ENOMEM};
 constexpr int socket_errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM, EACCES, EAFNOSUPPORT};
@@ -75,6 +79,7 @@ constexpr call_facts facts[] = {
     {"poll", poll_errors},
     {"send_message", send_message_errors},
     {"recv_message", recv_message_errors},
+    {"recv_datagrams", recv_datagrams_errors},
     {"resolve", resolve_errors},
     {"offload", offload_errors},
     {"socket", socket_errors},
@@ -82,6 +87,7 @@ constexpr call_facts facts[] = {
     {"bind", bind_errors},
     {"listen", listen_errors},
     {"try_send", try_send_errors},
+    {"try_send_messages", try_send_messages_errors},
     {"shutdown", shutdown_errors},
     {"get_option", get_option_errors},
     {"set_option", set_option_errors},
@@ -105,7 +111,8 @@ constexpr bool sends(door_call call) noexcept {
     return call == door_call::send || call == door_call::send_pieces || call == door_call::try_send;
 }
 constexpr bool can_be_short(door_call call) noexcept {
-    return receives(call) || sends(call) || call == door_call::read;
+    return receives(call) || sends(call) || call == door_call::read ||
+           call == door_call::try_send_messages;
 }
 
 int gai_code_of(int number) noexcept {
@@ -255,6 +262,10 @@ class injecting_engine final : public detail::engine {
             inner_->recv_message(request, fd, into, flags);
         });
     }
+    void recv_datagrams(op& request, int fd) noexcept override {
+        start(request, plan_.next(door_call::recv_datagrams), {},
+              [this, &request, fd] { inner_->recv_datagrams(request, fd); });
+    }
     bool resolve(io::resolve_op& request) noexcept override {
         const treatment how = plan_.next(door_call::resolve);
         if (!how.failure && !how.turns) return inner_->resolve(request);
@@ -346,6 +357,12 @@ class injecting_engine final : public detail::engine {
     std::int64_t try_send(int fd, std::span<const std::byte> from) noexcept override {
         const treatment how = next(door_call::try_send, fd);
         return how.failure ? -how.failure : inner_->try_send(fd, from.first(how.cut(from.size())));
+    }
+    /// Short: so many messages, not bytes.
+    int try_send_messages(int fd, std::span<mmsghdr> messages) noexcept override {
+        const treatment how = plan_.next(door_call::try_send_messages);
+        if (how.failure) return -how.failure;
+        return inner_->try_send_messages(fd, messages.first(how.cut(messages.size())));
     }
     int shutdown(int fd, int direction) noexcept override {
         const treatment how = plan_.next(door_call::shutdown);

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "async_test.hpp"
 #include "honesty_scripts.hpp"
 
 namespace ouro::test {
@@ -317,6 +318,142 @@ HONESTY(descriptors_go_with_a_unix_datagram_and_die_with_it) {
         notes.say("its peer sees the end", co_await recv_once(home, given.theirs));
         io::close(home, given.theirs);
     }
+    for (const int fd : fds) io::close(home, fd);
+}
+
+namespace {
+
+/// A receive of datagrams that writes down what each of them was.
+struct gathering : op {
+    gathering() : op(&noted) {}
+    std::string seen;
+    std::vector<io::resolved> names;
+    int ended_with = 1;
+
+  private:
+    static void noted(op& done) noexcept {
+        auto& self = static_cast<gathering&>(done);
+        if (done.res >= 0) {
+            const io::datagram_view what = io::datagram_of(done);
+            const std::string_view text(reinterpret_cast<const char*>(what.payload.data()),
+                                        what.payload.size());
+            self.seen += (self.seen.empty() ? "" : ", ") + quoted(text);
+            if (what.whole_bytes != text.size()) self.seen += " of more";
+            io::resolved& name = self.names.emplace_back();
+            name.length = what.name_length;
+            std::memcpy(&name.storage, what.name, what.name_length);
+        }
+        if (!(done.flags & op_flags::more)) self.ended_with = done.res;
+    }
+};
+
+}  // namespace
+
+// fault 44
+HONESTY(datagrams_come_one_by_one_with_their_senders) {
+    io::resolved here, there, third;
+    const int ours = open_bound(home, here), theirs = open_bound(home, there);
+    const int stranger = open_bound(home, third);
+    gathering all;
+    io::recv_datagrams(home, all, ours);
+    for (const int from : {theirs, stranger, theirs}) {
+        notes.say("sent", co_await send_mail(home, from, std::string(5, 'x'), &here));
+        co_await quiet();
+    }
+    notes.say("sent", co_await send_mail(home, theirs, pattern(65'507), &here));
+    co_await quiet();
+    notes.say("seen", all.seen);
+    notes.say("the second is the stranger's", same(all.names.at(1), third));
+    notes.say("the others are not", same(all.names.at(0), there) && same(all.names.at(2), there));
+    notes.say("goes on", all.in_flight);
+    notes.say("an empty one", co_await send_mail(home, theirs, "", &here));
+    co_await quiet();
+    notes.say("seen", static_cast<int>(all.names.size()));
+    notes.say("goes on after it", all.in_flight);
+    if (!all.in_flight) io::recv_datagrams(home, all, ours);
+    co_await quiet();
+    io::cancel(home, all);
+    while (all.in_flight) co_await quiet();
+    notes.say("ended", all.ended_with);
+    notes.say("lent", static_cast<int>(home.counters().lent_buffers));
+    for (const int fd : {ours, theirs, stranger}) io::close(home, fd);
+}
+
+HONESTY(more_datagrams_than_buffers_wait_in_the_socket) {
+    io::resolved here, there;
+    const int ours = open_bound(home, here), theirs = open_bound(home, there);
+    int sent = 0;
+    for (; sent < 70; ++sent) {
+        if (co_await send_mail(home, theirs, std::to_string(sent), &here) <= 0) break;
+    }
+    co_await quiet();
+    gathering all;
+    for (int rounds = 0; rounds < 20 && all.names.size() < 70; ++rounds) {
+        if (!all.in_flight) io::recv_datagrams(home, all, ours);
+        co_await quiet();
+    }
+    notes.say("sent", sent);
+    notes.say("came", static_cast<int>(all.names.size()));
+    io::cancel(home, all);
+    while (all.in_flight) co_await quiet();
+    for (const int fd : {ours, theirs}) io::close(home, fd);
+}
+
+// fault 44
+HONESTY(a_refusal_ends_a_receive_of_datagrams) {
+    connected pair = co_await datagram_pair(home);
+    io::close(home, std::exchange(pair.theirs, -1));
+    gathering all;
+    io::recv_datagrams(home, all, pair.ours);
+    notes.say("sent", co_await send_once(home, pair.ours, "x"));
+    while (all.in_flight) co_await quiet();
+    notes.say("ended", all.ended_with);
+    notes.say("seen", all.seen);
+    close_both(home, pair);
+}
+
+HONESTY(messages_that_are_sent_at_once_go_in_order_up_to_one_that_fails) {
+    io::resolved here, there;
+    const int ours = open_bound(home, here), theirs = open_bound(home, there);
+    std::array<mail, 4> out;
+    std::array<mmsghdr, 4> headers{};
+    for (std::size_t i = 0; i < out.size(); ++i) {
+        out[i].text = i == 2 ? std::string(70'000, 'x') : std::to_string(i);
+        out[i].prepare_to_send(&there);
+        headers[i].msg_hdr = out[i].header;
+    }
+    const auto said = [](const result<std::size_t>& sent) {
+        return sent ? static_cast<int>(*sent) : -sent.error().code().value();
+    };
+    notes.say("all", said(io::try_send_messages(home, ours, headers)));
+    notes.say("from the failing one on",
+              said(io::try_send_messages(home, ours, std::span(headers).subspan(2))));
+    notes.say("the last", said(io::try_send_messages(home, ours, std::span(headers).last(1))));
+    notes.say("bytes of the first", static_cast<int>(headers[0].msg_len));
+    co_await quiet();
+    gathering all;
+    io::recv_datagrams(home, all, theirs);
+    co_await quiet();
+    notes.say("came", static_cast<int>(all.names.size()));
+    io::cancel(home, all);
+    while (all.in_flight) co_await quiet();
+    for (const int fd : {ours, theirs}) io::close(home, fd);
+}
+
+HONESTY(a_full_unix_datagram_socket_takes_no_more_at_once) {
+    int fds[2];
+    co_await io::socket_pair(home, AF_UNIX, SOCK_DGRAM, fds);
+    mail out;
+    out.text = "x";
+    out.prepare_to_send();
+    std::array<mmsghdr, 64> headers{};
+    for (mmsghdr& each : headers) each.msg_hdr = out.header;
+    auto sent = io::try_send_messages(home, fds[0], headers);
+    notes.say("some", sent.has_value());
+    for (int rounds = 0; sent && rounds < 1000; ++rounds) {
+        sent = io::try_send_messages(home, fds[0], headers);
+    }
+    notes.say("in the end", sent ? 1 : -sent.error().code().value());
     for (const int fd : fds) io::close(home, fd);
 }
 

@@ -78,6 +78,8 @@ void start(loop& home, door_call call, op& request, io::resolve_op& look_up, int
         return io::send_message(home, request, fd, message_of_scrap());
     case door_call::recv_message:
         return io::recv_message(home, request, fd, message_of_scrap());
+    case door_call::recv_datagrams:
+        return io::recv_datagrams(home, request, fd);
     case door_call::resolve:
         look_up.host = "localhost";
         return io::resolve(home, look_up);
@@ -105,6 +107,10 @@ int error_of(loop& home, door_call call, int fd) {
         return code(io::listen(home, fd, 1));
     case door_call::try_send:
         return code(io::try_send(home, fd, scrap()));
+    case door_call::try_send_messages: {
+        mmsghdr one{message_of_scrap(), 0};
+        return code(io::try_send_messages(home, fd, {&one, 1}));
+    }
     case door_call::shutdown:
         return code(io::shutdown(home, fd, SHUT_WR));
     case door_call::get_option:

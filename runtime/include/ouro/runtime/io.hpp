@@ -18,6 +18,7 @@
 #include <ouro/runtime/result.hpp>
 
 struct iovec;
+struct mmsghdr;
 struct msghdr;
 
 namespace ouro {
@@ -58,6 +59,27 @@ void send_message(loop& home, op& request, int fd, const msghdr& message) noexce
 /// received are close-on-exec and not counted. `into` and all that it names belong to the kernel
 /// until the completion. recvmsg(2)
 void recv_message(loop& home, op& request, int fd, msghdr& into, int flags = 0) noexcept;
+/// Receives datagram after datagram into buffers of the engine: each completion that is not
+/// negative lends one for the time of `op::complete`, to be read with `datagram_of`. Ends without
+/// `op_flags::more` on error, on cancel, after an empty datagram, or when the engine must be armed
+/// again. ENOMEM: there is no memory for buffers; EOPNOTSUPP: an engine may have none. For
+/// UDP: descriptors that come with a unix datagram are closed. recvmsg(2)
+void recv_datagrams(loop& home, op& request, int fd) noexcept;
+/// One datagram that was received, or several of one sender that were joined.
+struct datagram_view {
+    const sockaddr* name;  ///< the sender's, of `name_length` bytes; 0 when it has none
+    socklen_t name_length;
+    std::span<const std::byte> payload;  ///< what there was room for
+    std::size_t whole_bytes;             ///< its length on the way
+    /// Not 0 with UDP_GRO: several datagrams of this length, of which the last may be shorter.
+    std::size_t segment_bytes;
+    /// Not 0 with SO_RXQ_OVFL: how many the socket has had no room for before this one.
+    std::uint32_t drop_count;
+};
+/// What a completion of `recv_datagrams` lends.
+[[nodiscard]] datagram_view datagram_of(const op& done) noexcept;
+/// What `recv_message` with MSG_TRUNC put into the first piece of `header`.
+[[nodiscard]] datagram_view datagram_of(const msghdr& header, std::size_t whole_bytes) noexcept;
 /// Accepts one connection; completes with its descriptor (close-on-exec). accept4(2)
 void accept(loop& home, op& request, int fd) noexcept;
 /// Accepts connection after connection; one completion for each. accept4(2)
@@ -109,6 +131,10 @@ void offload(loop& home, job_op& request) noexcept;
 [[nodiscard]] result<> listen(loop& home, int fd, int backlog_count);
 /// Sends what the socket takes without waiting: the bytes taken, or EAGAIN as an error. send(2)
 [[nodiscard]] result<std::size_t> try_send(loop& home, int fd, std::span<const std::byte> from);
+/// Sends the messages in order, each whole, without waiting: how many the socket took, or the
+/// failure of the first one, such as EAGAIN. sendmmsg(2)
+[[nodiscard]] result<std::size_t> try_send_messages(loop& home, int fd,
+                                                    std::span<mmsghdr> messages);
 /// Shuts one direction or both down: SHUT_RD, SHUT_WR, SHUT_RDWR. shutdown(2)
 [[nodiscard]] result<> shutdown(loop& home, int fd, int how);
 /// Reads an integer option. getsockopt(2)

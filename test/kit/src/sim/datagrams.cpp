@@ -1,4 +1,5 @@
 // Simulated datagrams: where they go, what becomes of them on the way, and where they wait.
+#include <netinet/in.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -19,6 +20,24 @@ constexpr std::size_t datagram_overhead = 512;
 bool wildcard(const address& where) {
     const std::string host = where.host();
     return host == "0.0.0.0" || host == "::";
+}
+
+bool multicast(const address& where) {
+    if (where.family() == AF_INET) {
+        const auto& raw = *reinterpret_cast<const sockaddr_in*>(where.raw());
+        return IN_MULTICAST(ntohl(raw.sin_addr.s_addr));
+    }
+    const auto& raw = *reinterpret_cast<const sockaddr_in6*>(where.raw());
+    return IN6_IS_ADDR_MULTICAST(&raw.sin6_addr);
+}
+
+bool broadcast(const address& where) { return where.host() == "127.255.255.255"; }
+
+bool may_broadcast(const endpoint& what) {
+    return std::any_of(what.options.begin(), what.options.end(), [](const auto& option) {
+        return option.level == SOL_SOCKET && option.name == SO_BROADCAST &&
+               option.value[0] != std::byte{0};
+    });
 }
 
 }  // namespace
@@ -54,6 +73,7 @@ std::int64_t world::send_datagram(const endpoint_ptr& what, datagram message, co
     if (message.bytes.size() > most_datagram_bytes) return -EMSGSIZE;
     if (where.host() == "0.0.0.0") where = *address::from_ip("127.0.0.1", where.port());
     if (where.host() == "::") where = *address::from_ip("::1", where.port());
+    if (broadcast(where) && !may_broadcast(*what)) return -EACCES;
     if (const int failed = choose_source(*what, where, message.from)) return failed;
     const auto takes = travel(message.from, where);
     if (luck.strikes(fault_kind::loss)) return size;
@@ -140,9 +160,55 @@ endpoint_ptr world::find_receiver(const address& where, const address& from) {
     return any[from.port() % any.size()];
 }
 
+/// All that get a datagram for a group, or for everybody.
+std::vector<endpoint_ptr> world::find_receivers(const address& where, const address& from) {
+    address group = where;
+    group.set_port(0);
+    std::vector<endpoint_ptr> found;
+    for (const auto& each : sockets_) {
+        endpoint_ptr socket = each.lock();
+        if (!socket || socket->closed || socket->stream() || !socket->bound) continue;
+        if (socket->family != where.family() || socket->local.port() != where.port()) continue;
+        if (!wildcard(socket->local) && !(socket->local == where)) continue;
+        if (socket->at == state::connected && !(socket->remote == from)) continue;
+        const auto& groups = socket->groups;
+        const bool joined = std::find(groups.begin(), groups.end(), group) != groups.end();
+        if (joined || broadcast(where)) found.push_back(std::move(socket));
+    }
+    return found;
+}
+
+int world::change_membership(endpoint& what, int name, std::span<const std::byte> value) {
+    address group;
+    if (what.family == AF_INET) {
+        if (value.size() < sizeof(ip_mreq)) return -EINVAL;
+        sockaddr_in raw{};
+        raw.sin_family = AF_INET;
+        std::memcpy(&raw.sin_addr, value.data(), sizeof raw.sin_addr);
+        group = address(reinterpret_cast<const sockaddr*>(&raw), sizeof raw);
+    } else {
+        if (value.size() < sizeof(ipv6_mreq)) return -EINVAL;
+        sockaddr_in6 raw{};
+        raw.sin6_family = AF_INET6;
+        std::memcpy(&raw.sin6_addr, value.data(), sizeof raw.sin6_addr);
+        group = address(reinterpret_cast<const sockaddr*>(&raw), sizeof raw);
+    }
+    if (!multicast(group)) return -EINVAL;
+    const auto found = std::find(what.groups.begin(), what.groups.end(), group);
+    const bool joins = name == IP_ADD_MEMBERSHIP || name == IPV6_JOIN_GROUP;
+    if (joins && found != what.groups.end()) return -EADDRINUSE;
+    if (!joins && found == what.groups.end()) return -EADDRNOTAVAIL;
+    joins ? what.groups.push_back(group) : void(what.groups.erase(found));
+    return 0;
+}
+
 void world::datagram_arrives(const endpoint_ptr& from, datagram what, const address& to) {
     const address source = what.from;
     if (is_cut(source, to)) return;
+    if (multicast(to) || broadcast(to)) {
+        for (const endpoint_ptr& each : find_receivers(to, source)) put_datagram(each, what);
+        return;
+    }
     if (const endpoint_ptr receiver = find_receiver(to, source)) {
         return put_datagram(receiver, std::move(what));
     }
@@ -156,7 +222,11 @@ void world::datagram_arrives(const endpoint_ptr& from, datagram what, const addr
 void world::put_datagram(const endpoint_ptr& receiver, datagram what) {
     std::size_t held = 0;
     for (const auto& each : receiver->datagrams) held += each.bytes.size() + datagram_overhead;
-    if (held > receiver->receive_bytes) return;  // no room: dropped
+    if (held > receiver->receive_bytes) {
+        ++receiver->drops;
+        return;
+    }
+    what.drops_before = receiver->drops;
     receiver->datagrams.push_back(std::move(what));
     changed(receiver);
 }

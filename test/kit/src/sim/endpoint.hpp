@@ -54,6 +54,8 @@ struct datagram {
     address from;
     byte_vector bytes;
     std::vector<endpoint_ptr> rights{};  // descriptors that travel with it
+    std::uint64_t cut_from = 0;          // the message it is a segment of, if any
+    unsigned drops_before = 0;           // by its receiver
 };
 
 /// Descriptors that travel with bytes of a unix stream.
@@ -108,8 +110,10 @@ struct endpoint {
     // What came in.
     byte_queue inbox{};
     std::deque<datagram> datagrams{};
+    unsigned drops = 0;  // datagrams for which there was no room
     std::deque<passed_along> passed{};
     std::vector<std::weak_ptr<endpoint>> held_up{};  // senders that found no room here
+    std::vector<address> groups{};                   // multicast, with port 0
     int error = 0;                                   // met by the next call
     bool ended_by_peer = false;                      // its end of stream came
     bool shut_read = false;

@@ -1,4 +1,6 @@
 // Simulated messages: sendmsg(2) and recvmsg(2), and the descriptors that go along on unix sockets.
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -9,6 +11,8 @@
 
 namespace ouro::testing::sim {
 namespace {
+
+constexpr std::size_t most_joined_bytes = 65507;
 
 byte_vector gathered(const msghdr& message) {
     byte_vector all;
@@ -39,6 +43,37 @@ void give_name(const address& name, msghdr& into) {
     std::memcpy(into.msg_name, name.raw(), std::min(room, name.length()));
 }
 
+/// UDP_SEGMENT of a message, or 0.
+std::size_t segment_of(msghdr message) {
+    for (cmsghdr* each = CMSG_FIRSTHDR(&message); each; each = CMSG_NXTHDR(&message, each)) {
+        if (each->cmsg_level != IPPROTO_UDP || each->cmsg_type != UDP_SEGMENT) continue;
+        std::uint16_t size = 0;
+        std::memcpy(&size, CMSG_DATA(each), sizeof size);
+        return size;
+    }
+    return 0;
+}
+
+/// Adds a number to the control data, of which `room` bytes are there.
+void say(int level, int type, int number, std::size_t room, msghdr& into) {
+    const std::size_t used = into.msg_controllen;
+    if (!into.msg_control || room < used + CMSG_SPACE(sizeof number)) return;
+    cmsghdr head{};
+    head.cmsg_len = CMSG_LEN(sizeof number);
+    head.cmsg_level = level;
+    head.cmsg_type = type;
+    auto* const at = static_cast<std::byte*>(into.msg_control) + used;
+    std::memcpy(at, &head, sizeof head);
+    std::memcpy(at + CMSG_LEN(0), &number, sizeof number);
+    into.msg_controllen = used + CMSG_SPACE(sizeof number);
+}
+
+bool option_is_on(const endpoint& of, int level, int name) {
+    return std::any_of(of.options.begin(), of.options.end(), [&](const auto& option) {
+        return option.level == level && option.name == name && option.value[0] != std::byte{0};
+    });
+}
+
 }  // namespace
 
 // ---- the two calls
@@ -53,7 +88,10 @@ std::int64_t world::send_message(const endpoint_ptr& what, const msghdr& message
     }
     std::int64_t outcome = 0;
     if (!what->stream()) {
-        outcome = send_datagram(what, {{}, gathered(message), rights},
+        if (const std::size_t segment = segment_of(message)) {
+            return send_segments(what, message, message.msg_namelen ? &to : nullptr, segment);
+        }
+        outcome = send_datagram(what, {{}, gathered(message), rights, 0, 0},
                                 message.msg_namelen ? &to : nullptr);
         if (outcome < 0) drop_rights(std::move(rights));
         return outcome;
@@ -75,6 +113,17 @@ std::int64_t world::send_message(const endpoint_ptr& what, const msghdr& message
     return outcome;
 }
 
+int world::send_messages(const endpoint_ptr& what, std::span<mmsghdr> messages) {
+    int sent = 0;
+    for (mmsghdr& each : messages) {
+        const std::int64_t taken = send_message(what, each.msg_hdr);
+        if (taken < 0) return sent ? sent : static_cast<int>(taken);
+        each.msg_len = static_cast<unsigned>(taken);
+        ++sent;
+    }
+    return sent;
+}
+
 std::int64_t world::receive_message(const endpoint_ptr& what, msghdr& into, int flags) {
     std::vector<endpoint_ptr> rights;
     into.msg_flags = 0;
@@ -94,15 +143,58 @@ std::int64_t world::receive_message(const endpoint_ptr& what, msghdr& into, int 
         hand_out_rights({}, into);
         return 0;
     }
-    const datagram first = take_datagram(what);
+    datagram first = take_datagram(what);
     const std::size_t room = room_of(into);
+    const std::size_t segment = join_segments(what, first, room);
     scatter(first.bytes, into);
     give_name(first.from, into);
+    const std::size_t control_room = into.msg_controllen;
     hand_out_rights(first.rights, into);
+    if (first.drops_before && option_is_on(*what, SOL_SOCKET, SO_RXQ_OVFL)) {
+        say(SOL_SOCKET, SO_RXQ_OVFL, static_cast<int>(first.drops_before), control_room, into);
+    }
+    if (segment) say(IPPROTO_UDP, UDP_GRO, static_cast<int>(segment), control_room, into);
     if (first.bytes.size() > room) into.msg_flags |= MSG_TRUNC;
     const bool whole_length = flags & MSG_TRUNC;
     return static_cast<std::int64_t>(whole_length ? first.bytes.size()
                                                   : std::min(room, first.bytes.size()));
+}
+
+// ---- messages that are cut up and joined again
+
+std::int64_t world::send_segments(const endpoint_ptr& what, const msghdr& message,
+                                  const address* to, std::size_t segment) {
+    const byte_vector all = gathered(message);
+    constexpr std::size_t most_segments = 64;
+    if (all.size() > segment * most_segments) return -EINVAL;
+    if (all.size() > most_joined_bytes) return -EMSGSIZE;
+    const std::uint64_t number = ++ops;
+    for (std::size_t at = 0; at < all.size(); at += segment) {
+        const auto from = all.begin() + static_cast<std::ptrdiff_t>(at);
+        const auto size = static_cast<std::ptrdiff_t>(std::min(segment, all.size() - at));
+        const std::int64_t sent = send_datagram(what, {{}, {from, from + size}, {}, number, 0}, to);
+        if (sent < 0) return sent;
+    }
+    return static_cast<std::int64_t>(all.size());
+}
+
+/// Joins those that follow `first` and were cut from the same message, for a socket that wants that.
+/// Their size, or 0 when there are none.
+std::size_t world::join_segments(const endpoint_ptr& what, datagram& first, std::size_t room) {
+    if (first.cut_from == 0 || !option_is_on(*what, IPPROTO_UDP, UDP_GRO)) return 0;
+    const std::size_t segment = first.bytes.size();
+    std::size_t last = segment;
+    bool any = false;
+    while (last == segment && !what->datagrams.empty()) {
+        const datagram& next = what->datagrams.front();
+        if (next.cut_from != first.cut_from || next.bytes.size() > segment) break;
+        if (first.bytes.size() + next.bytes.size() > std::min(room, most_joined_bytes)) break;
+        last = next.bytes.size();
+        first.bytes.insert(first.bytes.end(), next.bytes.begin(), next.bytes.end());
+        what->datagrams.pop_front();
+        any = true;
+    }
+    return any ? segment : 0;
 }
 
 // ---- descriptors that go along

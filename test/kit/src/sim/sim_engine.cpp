@@ -21,6 +21,7 @@
 #include <ouro/runtime/checks.hpp>
 #include <ouro/runtime/remote.hpp>
 
+#include "datagram_buffers.hpp"
 #include "engine.hpp"
 #include "world.hpp"
 
@@ -49,6 +50,7 @@ enum class action : std::uint8_t {
     poll,
     send_message,
     recv_message,
+    recv_datagrams,
     resolve,
     job,
 };
@@ -74,7 +76,9 @@ struct pending {
 };
 
 bool receives(action what) noexcept { return what == action::recv || what == action::recv_message; }
-bool takes_in(action what) noexcept { return receives(what) || what == action::recv_ring; }
+bool takes_in(action what) noexcept {
+    return receives(what) || what == action::recv_ring || what == action::recv_datagrams;
+}
 
 class sim_engine final : public ouro::detail::engine, public listener_to_changes {
   public:
@@ -84,7 +88,8 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
           sq_entries_(options.sq_entries),
           cq_entries_(options.cq_entries),
           buffer_bytes_(options.ring_buffer_bytes),
-          buffers_(options.ring_buffer_count) {
+          buffers_(options.ring_buffer_count),
+          datagram_buffers_(options.ring_buffer_count) {
         world_.engine = this;
     }
     ~sim_engine() override {
@@ -144,6 +149,9 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         held.into = {static_cast<std::byte*>(into.msg_iov[0].iov_base), into.msg_iov[0].iov_len};
         ouro::detail::poison(held.into.data(), held.into.size());
     }
+    void recv_datagrams(op& request, int fd) noexcept override {
+        start(request, action::recv_datagrams, fd);
+    }
     bool resolve(io::resolve_op& request) noexcept override {
         pending& held = start(request, action::resolve, -1);
         const std::uint64_t number = held.number;
@@ -200,6 +208,9 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     }
     void submit() noexcept override { hand_over(); }
     void release(const completion& done) noexcept override {
+        if (done.lease & datagram_buffers::lease_mark) {
+            return datagram_buffers_.give_back(done.lease);
+        }
         buffer& lent = buffers_[done.lease];
         lent.lent = false;
         --lent_;
@@ -220,7 +231,7 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         into.sq_full = sq_full_;
         into.ring_exhausted = exhausted_;
     }
-    std::size_t lent_buffers() const noexcept override { return lent_; }
+    std::size_t lent_buffers() const noexcept override { return lent_ + datagram_buffers_.lent(); }
     std::string report() const override {
         return "simulation, seed " + std::to_string(world_.settings.seed);
     }
@@ -248,6 +259,9 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     std::int64_t try_send(int fd, std::span<const std::byte> from) noexcept override {
         const endpoint_ptr at = world_.find(fd);
         return at ? world_.send(at, from, false) : -EBADF;
+    }
+    int try_send_messages(int fd, std::span<mmsghdr> messages) noexcept override {
+        return on(fd, [&](const endpoint_ptr& at) { return world_.send_messages(at, messages); });
     }
     int shutdown(int fd, int how) noexcept override {
         return on(fd, [&](const endpoint_ptr& at) { return world_.shutdown(at, how); });
@@ -430,6 +444,8 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         }
         case action::recv_ring:
             return fill_buffers(held);
+        case action::recv_datagrams:
+            return fill_with_datagrams(held);
         case action::send_fast:
         case action::send_all:
         case action::send_pieces:
@@ -491,6 +507,27 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
                             op_flags::lent,
                             held.request->generation};
             if (goes_on(held, done)) continue;
+            return finish_with(held, done);
+        }
+    }
+    void fill_with_datagrams(pending& held) noexcept {
+        for (;;) {
+            if (held.on->datagrams.empty() && !held.on->error) {
+                return held.on->shut_read ? finish(held, 0) : wait(held);
+            }
+            if (datagram_buffers_.empty() || world_.luck.strikes(fault_kind::ring_exhausted)) {
+                ++exhausted_;
+                stop_waiting(held);
+                starved_.push_back(held.request);
+                return;
+            }
+            completion done{held.request, nullptr, 0, 0, op_flags::lent, held.request->generation};
+            const std::int64_t got =
+                datagram_buffers_.receive(world_, held.on, done.data, done.lease);
+            if (got < 0) return finish(held, got);
+            done.res = static_cast<std::int32_t>(got);
+            const bool is_empty = got == std::int64_t{ouro::detail::datagram_payload_at};
+            if (!is_empty && goes_on(held, done)) continue;  // an empty one ends it
             return finish_with(held, done);
         }
     }
@@ -714,6 +751,7 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     std::vector<done_op> completions_;
     std::vector<buffer> buffers_;
     std::size_t lent_ = 0;
+    datagram_buffers datagram_buffers_;
     std::uint64_t busy_turns_ = 0;
     std::uint64_t enters_ = 0;
     std::uint64_t submitted_ = 0;

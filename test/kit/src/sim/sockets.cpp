@@ -293,6 +293,11 @@ int world::set_option(endpoint& what, int level, int name, std::span<const std::
         return -EOPNOTSUPP;
     }
     if (!known_option(level, name)) return -ENOPROTOOPT;
+    const bool of_groups =
+        level == IPPROTO_IP
+            ? name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP
+            : level == IPPROTO_IPV6 && (name == IPV6_JOIN_GROUP || name == IPV6_LEAVE_GROUP);
+    if (of_groups && !what.stream()) return change_membership(what, name, value);
     std::erase_if(what.options,
                   [&](const auto& option) { return option.level == level && option.name == name; });
     what.options.push_back({level, name, byte_vector(value.begin(), value.end())});
@@ -341,7 +346,7 @@ std::int64_t world::receive_stream(const endpoint_ptr& what, std::span<std::byte
 
 std::int64_t world::send(const endpoint_ptr& what, std::span<const std::byte> from, bool whole) {
     if (!what->stream()) {
-        return send_datagram(what, {{}, {from.begin(), from.end()}, {}}, nullptr);
+        return send_datagram(what, {{}, {from.begin(), from.end()}, {}, 0, 0}, nullptr);
     }
     if (what->at == state::connecting) return -EAGAIN;
     if (what->error && !what->unix_domain()) return -what->take_error();

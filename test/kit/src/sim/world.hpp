@@ -74,6 +74,8 @@ class world {
     std::int64_t send(const endpoint_ptr& what, std::span<const std::byte> from, bool whole);
     /// As `send`: the pieces, to the address and with the descriptors in `message`.
     std::int64_t send_message(const endpoint_ptr& what, const msghdr& message);
+    /// As sendmmsg(2) without waiting.
+    int send_messages(const endpoint_ptr& what, std::span<mmsghdr> messages);
     /// As `receive`; with MSG_TRUNC, the whole length of a datagram.
     std::int64_t receive_message(const endpoint_ptr& what, msghdr& into, int flags);
     /// A descriptor, or -EAGAIN.
@@ -190,7 +192,12 @@ class world {
     int choose_source(endpoint& what, const address& to, address& source);
     endpoint_ptr find_path(const address& where) const;
     datagram take_datagram(const endpoint_ptr& what);
+    std::int64_t send_segments(const endpoint_ptr& what, const msghdr& message, const address* to,
+                               std::size_t segment);
+    std::size_t join_segments(const endpoint_ptr& what, datagram& first, std::size_t room);
     void datagram_arrives(const endpoint_ptr& from, datagram what, const address& to);
+    int change_membership(endpoint& what, int name, std::span<const std::byte> value);
+    std::vector<endpoint_ptr> find_receivers(const address& where, const address& from);
     void put_datagram(const endpoint_ptr& receiver, datagram what);
 
     clock::time_point now_;

@@ -25,6 +25,7 @@ enum class door_call : std::uint8_t {
     poll,
     send_message,
     recv_message,
+    recv_datagrams,
     resolve,
     offload,  // async
     socket,
@@ -32,6 +33,7 @@ enum class door_call : std::uint8_t {
     bind,
     listen,
     try_send,
+    try_send_messages,
     shutdown,
     get_option,
     set_option,
