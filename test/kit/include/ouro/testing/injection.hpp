@@ -36,6 +36,10 @@ enum class door_call : std::uint8_t {
     local_name,
     peer_name,
     watch_signals,
+    read_ring,  // async, and so is write
+    write,
+    make_pipe,
+    try_write,
 };
 /// The name of `call`.
 std::string_view to_string(door_call call) noexcept;
