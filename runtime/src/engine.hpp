@@ -67,6 +67,8 @@ class engine {
     virtual void send_message(op&, int fd, const msghdr& message) noexcept = 0;
     virtual void recv_message(op&, int fd, msghdr& into, int flags) noexcept = 0;
     virtual void recv_datagrams(op&, int fd) noexcept = 0;
+    virtual void read_ring(op&, int fd) noexcept = 0;
+    virtual void write(op&, int fd, std::span<const std::byte> from, io::write_mode) noexcept = 0;
     /// False: this engine leaves names to `getaddrinfo` on a thread.
     virtual bool resolve(io::resolve_op&) noexcept { return false; }
     /// True: this engine plays threads. It completes the job when its turn has come, and the job
@@ -126,6 +128,10 @@ class engine {
     virtual int set_file_mode(const char* path, std::uint32_t mode) noexcept;
     virtual int peer_credentials(int fd, io::credentials& into) noexcept;
     virtual int set_close_on_exec(int fd) noexcept;
+    virtual std::int64_t try_write(int fd, std::span<const std::byte> from) noexcept;
+    virtual int make_pipe(int (&fds)[2]) noexcept;
+    virtual int kind_of(int fd, io::file_kind& into) noexcept;
+    virtual void ignore_broken_pipes() noexcept;
 };
 
 /// What a test puts between a loop and the kernel, and is told of it. `loop_options::rig`.

@@ -66,6 +66,9 @@ constexpr int remove_file_errors[] = {ENOENT, EACCES, EROFS};
 constexpr int set_file_mode_errors[] = {ENOENT, EPERM, EROFS};
 constexpr int peer_credentials_errors[] = {ENOTCONN, ENOPROTOOPT};
 constexpr int set_close_on_exec_errors[] = {EBADF};
+constexpr int write_errors[] = {EPIPE, EIO, ENOMEM};
+constexpr int try_write_errors[] = {EAGAIN, EPIPE, EIO, ENOMEM};
+constexpr int make_pipe_errors[] = {EMFILE, ENFILE, ENOMEM};
 
 constexpr call_facts facts[] = {
     {"recv", recv_errors},
@@ -99,16 +102,22 @@ constexpr call_facts facts[] = {
     {"set_file_mode", set_file_mode_errors},
     {"peer_credentials", peer_credentials_errors},
     {"set_close_on_exec", set_close_on_exec_errors},
+    {"read_ring", read_errors},
+    {"write", write_errors},
+    {"make_pipe", make_pipe_errors},
+    {"try_write", try_write_errors},
 };
-static_assert(std::size(facts) == std::size_t(door_call::set_close_on_exec) + 1,
-              "facts of each call");
+static_assert(std::size(facts) == std::size_t(door_call::try_write) + 1, "facts of each call");
 
-constexpr bool completes(door_call call) noexcept { return call <= door_call::offload; }
+constexpr bool completes(door_call call) noexcept {
+    return call <= door_call::offload || call == door_call::read_ring || call == door_call::write;
+}
 constexpr bool receives(door_call call) noexcept {
-    return call == door_call::recv || call == door_call::recv_ring;
+    return call == door_call::recv || call == door_call::recv_ring || call == door_call::read_ring;
 }
 constexpr bool sends(door_call call) noexcept {
-    return call == door_call::send || call == door_call::send_pieces || call == door_call::try_send;
+    return call == door_call::send || call == door_call::send_pieces ||
+           call == door_call::try_send || call == door_call::write || call == door_call::try_write;
 }
 constexpr bool can_be_short(door_call call) noexcept {
     return receives(call) || sends(call) || call == door_call::read ||
@@ -266,6 +275,19 @@ class injecting_engine final : public detail::engine {
         start(request, plan_.next(door_call::recv_datagrams), {},
               [this, &request, fd] { inner_->recv_datagrams(request, fd); });
     }
+    void read_ring(op& request, int fd) noexcept override {
+        const treatment how = next(door_call::read_ring, fd);
+        start(request, how, {.piece_bytes = how.most_bytes},
+              [this, &request, fd] { inner_->read_ring(request, fd); });
+    }
+    void write(op& request, int fd, std::span<const std::byte> from,
+               io::write_mode mode) noexcept override {
+        const treatment how = next(door_call::write, fd);
+        start(request, how, {},
+              [this, &request, fd, part = from.first(how.cut(from.size())), mode] {
+                  inner_->write(request, fd, part, mode);
+              });
+    }
     bool resolve(io::resolve_op& request) noexcept override {
         const treatment how = plan_.next(door_call::resolve);
         if (!how.failure && !how.turns) return inner_->resolve(request);
@@ -416,6 +438,16 @@ class injecting_engine final : public detail::engine {
         const treatment how = plan_.next(door_call::set_close_on_exec);
         return how.failure ? -how.failure : inner_->set_close_on_exec(fd);
     }
+    std::int64_t try_write(int fd, std::span<const std::byte> from) noexcept override {
+        const treatment how = next(door_call::try_write, fd);
+        return how.failure ? -how.failure : inner_->try_write(fd, from.first(how.cut(from.size())));
+    }
+    int make_pipe(int (&fds)[2]) noexcept override {
+        const treatment how = plan_.next(door_call::make_pipe);
+        return how.failure ? -how.failure : inner_->make_pipe(fds);
+    }
+    int kind_of(int fd, io::file_kind& into) noexcept override { return inner_->kind_of(fd, into); }
+    void ignore_broken_pipes() noexcept override { inner_->ignore_broken_pipes(); }
 
   private:
     /// An op that the inner engine does not have yet.

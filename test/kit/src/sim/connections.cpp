@@ -272,6 +272,7 @@ void world::drop_backlog(const endpoint_ptr& what) {
 
 /// The last holder let go: what close(2) does.
 void world::finish(const endpoint_ptr& what) {
+    if (what->of_pipe()) return close_pipe(what);
     what->closed = true;
     forget_abstract_name(*what);
     drop_rights_of(what);

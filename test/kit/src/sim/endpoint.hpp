@@ -65,6 +65,9 @@ struct passed_along {
     std::vector<endpoint_ptr> rights;
 };
 
+/// Which end of a pipe it is, if any.
+enum class pipe_role : std::uint8_t { none, reader, writer };
+
 enum class state : std::uint8_t { fresh, listening, connecting, connected, ended };
 
 struct endpoint {
@@ -79,6 +82,7 @@ struct endpoint {
         return outstanding < capacity ? capacity - outstanding : 0;
     }
     int take_error() noexcept { return std::exchange(error, 0); }
+    bool of_pipe() const noexcept { return role != pipe_role::none; }
     bool readable() const noexcept;
     /// How many of the next `count` bytes one receive takes: it ends with those that came with
     /// descriptors, which go to `rights`.
@@ -93,6 +97,7 @@ struct endpoint {
     address local{};
     address remote{};
     state at = state::fresh;
+    pipe_role role = pipe_role::none;
     bool bound = false;
     std::uint64_t inode = 0;  // of the file that a unix socket is bound to
     int backlog_limit = 0;
@@ -140,5 +145,8 @@ struct endpoint {
     // Operations that wait for it, in order; the engine's own.
     std::vector<void*> waiting{};
 };
+
+/// The poll(2) events that hold at one end of a pipe.
+std::uint32_t pipe_events(const endpoint& at) noexcept;
 
 }  // namespace ouro::testing::sim

@@ -307,6 +307,7 @@ int world::set_option(endpoint& what, int level, int name, std::span<const std::
 // ---- receiving, sending, accepting
 
 std::int64_t world::receive(const endpoint_ptr& what, std::span<std::byte> into) {
+    if (what->of_pipe()) return read_pipe(what, into);
     if (what->stream()) {
         std::vector<endpoint_ptr> rights;
         const std::int64_t got = receive_stream(what, into, rights);
@@ -345,6 +346,7 @@ std::int64_t world::receive_stream(const endpoint_ptr& what, std::span<std::byte
 }
 
 std::int64_t world::send(const endpoint_ptr& what, std::span<const std::byte> from, bool whole) {
+    if (what->of_pipe()) return write_pipe(what, from);
     if (!what->stream()) {
         return send_datagram(what, {{}, {from.begin(), from.end()}, {}, 0, 0}, nullptr);
     }

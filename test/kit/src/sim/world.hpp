@@ -89,6 +89,11 @@ class world {
     int make_file(const std::string& path, std::uint32_t mode);
     /// Who is at the other end: this process, or nobody.
     int credentials(const endpoint& at, io::credentials& into) const;
+    // ---- pipes
+    int open_pipe(int (&fds)[2]);
+    std::int64_t read_pipe(const endpoint_ptr& what, std::span<std::byte> into);
+    std::int64_t write_pipe(const endpoint_ptr& what, std::span<const std::byte> from);
+    void close_pipe(const endpoint_ptr& what);
 
     // ---- signals
     /// As io::watch_signals; a descriptor or a negative errno.

@@ -45,6 +45,10 @@ enum class door_call : std::uint8_t {
     set_file_mode,
     peer_credentials,
     set_close_on_exec,
+    read_ring,  // async, and so is write
+    write,
+    make_pipe,
+    try_write,
 };
 /// The name of `call`.
 std::string_view to_string(door_call call) noexcept;
