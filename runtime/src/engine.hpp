@@ -49,6 +49,13 @@ bool has_room(std::vector<T>& list) noexcept {
     return list.size() < list.capacity() || grows(list);
 }
 
+/// What could not be done for a new process.
+enum class spawn_step : std::uint8_t { start, session, directory, descriptor, execute };
+struct spawn_failure {
+    spawn_step at = spawn_step::start;
+    int descriptor = -1;  // which one
+};
+
 /// Operations as in `io.hpp`; every started op gets its completions through `poll`, the last one
 /// without `more`.
 class engine {
@@ -117,6 +124,11 @@ class engine {
     virtual int watch_signals(int fd, std::uint64_t mask) noexcept;
     virtual int take_signal(int fd) noexcept;
     virtual bool signal_is_untouched(int signum) noexcept;
+    virtual int spawn(const io::spawn_request& what, io::child& made,
+                      spawn_failure& failure) noexcept;
+    /// 0 and how it ended.
+    virtual int collect_child(const io::child& whom, int& code) noexcept;
+    virtual int signal_child(const io::child& whom, int signum, io::signal_reach reach) noexcept;
 };
 
 /// What a test puts between a loop and the kernel, and is told of it. `loop_options::rig`.

@@ -53,6 +53,7 @@ constexpr int set_option_errors[] = {ENOPROTOOPT, EINVAL, EPERM, ENOMEM, ENOBUFS
 constexpr int local_name_errors[] = {ENOBUFS};
 constexpr int peer_name_errors[] = {ENOTCONN, ENOBUFS};
 constexpr int watch_signals_errors[] = {EMFILE, ENFILE, ENOMEM};
+constexpr int spawn_errors[] = {EAGAIN, ENOMEM, EMFILE, EACCES, ENOENT};
 
 constexpr call_facts facts[] = {
     {"recv", recv_errors},
@@ -77,8 +78,9 @@ constexpr call_facts facts[] = {
     {"local_name", local_name_errors},
     {"peer_name", peer_name_errors},
     {"watch_signals", watch_signals_errors},
+    {"spawn", spawn_errors},
 };
-static_assert(std::size(facts) == std::size_t(door_call::watch_signals) + 1, "facts of each call");
+static_assert(std::size(facts) == std::size_t(door_call::spawn) + 1, "facts of each call");
 
 constexpr bool completes(door_call call) noexcept { return call <= door_call::offload; }
 constexpr bool receives(door_call call) noexcept {
@@ -352,6 +354,17 @@ class injecting_engine final : public detail::engine {
     int take_signal(int fd) noexcept override { return inner_->take_signal(fd); }
     bool signal_is_untouched(int signum) noexcept override {
         return inner_->signal_is_untouched(signum);
+    }
+    int spawn(const io::spawn_request& what, io::child& made,
+              detail::spawn_failure& failure) noexcept override {
+        const treatment how = plan_.next(door_call::spawn);
+        return how.failure ? -how.failure : inner_->spawn(what, made, failure);
+    }
+    int collect_child(const io::child& whom, int& code) noexcept override {
+        return inner_->collect_child(whom, code);
+    }
+    int signal_child(const io::child& whom, int signum, io::signal_reach reach) noexcept override {
+        return inner_->signal_child(whom, signum, reach);
     }
 
   private:

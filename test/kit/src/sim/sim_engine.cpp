@@ -263,6 +263,16 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     }
     int take_signal(int fd) noexcept override { return world_.take_signal(fd); }
     bool signal_is_untouched(int) noexcept override { return !world_.signals_watched(); }
+    int spawn(const io::spawn_request& what, io::child& made,
+              ouro::detail::spawn_failure& failure) noexcept override {
+        return world_.processes.spawn(what, made, failure);
+    }
+    int collect_child(const io::child& whom, int& code) noexcept override {
+        return world_.processes.collect(whom, code);
+    }
+    int signal_child(const io::child& whom, int signum, io::signal_reach reach) noexcept override {
+        return world_.processes.signal(whom, signum, reach);
+    }
 
     // ---- what the world tells
 

@@ -36,6 +36,7 @@ enum class door_call : std::uint8_t {
     local_name,
     peer_name,
     watch_signals,
+    spawn,
 };
 /// The name of `call`.
 std::string_view to_string(door_call call) noexcept;

@@ -123,6 +123,10 @@ class simulation {
     /// Sends the program a signal. One that nobody handles is a violation, unless its default is to
     /// be ignored: it would have ended the program.
     void raise(int signum);
+    /// Lets `path` be a program that does what `script` says, in a small part of the language of
+    /// sh: `read NAME`, `echo`, `cat`, `sleep`, `head -c N /dev/zero`, `exit`, `trap '' TERM` and so
+    /// on (docs/testing.md). sh itself, cat, echo, true and others are there from the start.
+    void set_program(std::string path, std::string_view script);
     /// Reports to the exception handler of which `expected` is true are no violations. Warnings
     /// never are.
     void expect_reports(function<bool(const failure_report&)> expected);
