@@ -97,6 +97,13 @@ void read(loop& home, op& request, int fd, std::span<std::byte> into) noexcept {
 void poll(loop& home, op& request, int fd, std::uint32_t events) noexcept {
     if (auto* engine = begin(home, request)) engine->poll_fd(request, fd, events);
 }
+void read_ring(loop& home, op& request, int fd) noexcept {
+    if (auto* engine = begin(home, request)) engine->read_ring(request, fd);
+}
+void write(loop& home, op& request, int fd, std::span<const std::byte> from,
+           write_mode mode) noexcept {
+    if (auto* engine = begin(home, request)) engine->write(request, fd, from, mode);
+}
 void resolve(loop& home, resolve_op& request) noexcept {
     detail::engine* const engine = begin(home, request);
     if (engine && !engine->resolve(request)) detail::start_resolve(home.state(), request);
@@ -186,6 +193,26 @@ int take_signal(loop& home, int fd) noexcept {
 bool signal_is_untouched(loop& home, int signum) noexcept {
     return kernel(home).signal_is_untouched(signum);
 }
+result<std::size_t> try_write(loop& home, int fd, std::span<const std::byte> from) {
+    const std::int64_t taken = kernel(home).try_write(fd, from);
+    if (taken < 0) return error::from_errno(static_cast<int>(-taken));
+    return static_cast<std::size_t>(taken);
+}
+result<> make_pipe(loop& home, int (&fds)[2]) {
+    if (const int failed = kernel(home).make_pipe(fds); failed < 0) {
+        return error::from_errno(-failed, "make a pipe");
+    }
+    home.state().live_descriptors += 2;
+    return {};
+}
+result<file_kind> kind_of(loop& home, int fd) {
+    file_kind kind{};
+    if (const int failed = kernel(home).kind_of(fd, kind); failed < 0) {
+        return error::from_errno(-failed, "fstat");
+    }
+    return kind;
+}
+void ignore_broken_pipes(loop& home) noexcept { kernel(home).ignore_broken_pipes(); }
 void adopt(loop& home, int) noexcept { ++home.state().live_descriptors; }
 void disown(loop& home, int) noexcept { --home.state().live_descriptors; }
 void discard(loop& home, int fd) noexcept { kernel(home).close(fd); }

@@ -1,9 +1,13 @@
 // The synchronous part of the door on the real operating system, and the choice of an engine.
+#include <fcntl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 
 #include <ouro/runtime/assert.hpp>
 
@@ -65,6 +69,33 @@ int engine::peer_name(int fd, io::resolved& into) noexcept {
     return or_errno(::getpeername(fd, raw(into), &into.length));
 }
 void engine::close(int fd) noexcept { ::close(fd); }
+std::int64_t engine::try_write(int fd, std::span<const std::byte> from) noexcept {
+    const iovec piece{const_cast<std::byte*>(from.data()), from.size()};
+    ssize_t taken = 0;
+    do {
+        taken = ::pwritev2(fd, &piece, 1, -1, RWF_NOWAIT);
+    } while (taken < 0 && errno == EINTR);
+    if (taken < 0 && errno == EOPNOTSUPP) return -EAGAIN;
+    return or_errno(taken);
+}
+int engine::make_pipe(int (&fds)[2]) noexcept { return or_errno(::pipe2(fds, O_CLOEXEC)); }
+int engine::kind_of(int fd, io::file_kind& into) noexcept {
+    struct stat about{};
+    if (::fstat(fd, &about) != 0) return -errno;
+    using enum io::file_kind;
+    into = S_ISREG(about.st_mode)    ? regular
+           : S_ISFIFO(about.st_mode) ? pipe
+           : S_ISSOCK(about.st_mode) ? socket
+           : S_ISCHR(about.st_mode)  ? (::isatty(fd) ? terminal : device)
+                                     : other;
+    return 0;
+}
+void engine::ignore_broken_pipes() noexcept {
+    struct sigaction now{};
+    if (::sigaction(SIGPIPE, nullptr, &now) != 0 || now.sa_handler != SIG_DFL) return;
+    now.sa_handler = SIG_IGN;
+    ::sigaction(SIGPIPE, &now, nullptr);
+}
 
 std::unique_ptr<engine> make_engine(loop& home, const loop_options& options) {
     return options.rig ? options.rig->make_engine(home, options) : uring::make(options);

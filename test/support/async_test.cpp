@@ -28,7 +28,7 @@ loop_options options_for(engine which) {
         options.disabled_features = feature_defer_taskrun | feature_single_issuer |
                                     feature_no_iowait | feature_incremental_buffers |
                                     feature_register_ring_fd | feature_fast_send |
-                                    feature_ring_messages;
+                                    feature_ring_messages | feature_multishot_read;
     }
     return options;
 }

@@ -17,6 +17,7 @@ inline constexpr unsigned register_buffer_ring = 22;    // 5.19
 inline constexpr unsigned unregister_buffer_ring = 23;
 inline constexpr unsigned register_send_message =
     31;                                          // 6.13: a message without a ring of one's own
+inline constexpr int op_read_multishot = 49;     // 6.7
 inline constexpr unsigned cancel_all = 1U << 0;  // 5.19
 inline constexpr unsigned cancel_any = 1U << 2;  // 5.19
 

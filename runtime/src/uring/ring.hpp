@@ -22,6 +22,7 @@ struct features {
     bool incremental_buffers = false;  // 6.12
     bool fast_send = false;            // 5.17
     bool messages = false;             // 6.12: to rings whose task work is deferred as well
+    bool multishot_read = false;       // 6.7: taken as given until a kernel refuses it
 };
 
 /// Throws `std::system_error` for a `call` of io_uring's that failed, with the likely cause and the

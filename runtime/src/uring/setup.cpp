@@ -166,6 +166,7 @@ ring::ring(const loop_options& options) : owner_pid_(::getpid()) {
     // version, so the next younger one that has a flag is asked for.
     features_.messages =
         (params.features & abi::feat_min_timeout) && !(off & feature_ring_messages);
+    features_.multishot_read = !(off & feature_multishot_read);
     enter_fd_ = uring_.ring_fd;
     if (features_.no_iowait) enter_flags_ |= abi::enter_no_iowait;
     if (features_.absolute_timer) enter_flags_ |= abi::enter_abs_timer;

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <ouro/net/address.hpp>
+#include <ouro/net/pipe.hpp>
 #include <ouro/net/resolve.hpp>
 #include <ouro/net/socket.hpp>
 #include <ouro/proto/create_connection.hpp>
+#include <ouro/proto/pipe.hpp>
 #include <ouro/proto/protocol.hpp>
 #include <ouro/proto/server.hpp>
 #include <ouro/proto/transport.hpp>

@@ -54,6 +54,9 @@ constexpr int local_name_errors[] = {ENOBUFS};
 constexpr int peer_name_errors[] = {ENOTCONN, ENOBUFS};
 constexpr int watch_signals_errors[] = {EMFILE, ENFILE, ENOMEM};
 constexpr int spawn_errors[] = {EAGAIN, ENOMEM, EMFILE, EACCES, ENOENT};
+constexpr int write_errors[] = {EPIPE, EIO, ENOMEM};
+constexpr int try_write_errors[] = {EAGAIN, EPIPE, EIO, ENOMEM};
+constexpr int make_pipe_errors[] = {EMFILE, ENFILE, ENOMEM};
 
 constexpr call_facts facts[] = {
     {"recv", recv_errors},
@@ -78,16 +81,23 @@ constexpr call_facts facts[] = {
     {"local_name", local_name_errors},
     {"peer_name", peer_name_errors},
     {"watch_signals", watch_signals_errors},
+    {"read_ring", read_errors},
+    {"write", write_errors},
+    {"make_pipe", make_pipe_errors},
+    {"try_write", try_write_errors},
     {"spawn", spawn_errors},
 };
 static_assert(std::size(facts) == std::size_t(door_call::spawn) + 1, "facts of each call");
 
-constexpr bool completes(door_call call) noexcept { return call <= door_call::offload; }
+constexpr bool completes(door_call call) noexcept {
+    return call <= door_call::offload || call == door_call::read_ring || call == door_call::write;
+}
 constexpr bool receives(door_call call) noexcept {
-    return call == door_call::recv || call == door_call::recv_ring;
+    return call == door_call::recv || call == door_call::recv_ring || call == door_call::read_ring;
 }
 constexpr bool sends(door_call call) noexcept {
-    return call == door_call::send || call == door_call::send_pieces || call == door_call::try_send;
+    return call == door_call::send || call == door_call::send_pieces ||
+           call == door_call::try_send || call == door_call::write || call == door_call::try_write;
 }
 constexpr bool can_be_short(door_call call) noexcept {
     return receives(call) || sends(call) || call == door_call::read;
@@ -231,6 +241,19 @@ class injecting_engine final : public detail::engine {
         start(request, next(door_call::poll, fd), {},
               [this, &request, fd, events] { inner_->poll_fd(request, fd, events); });
     }
+    void read_ring(op& request, int fd) noexcept override {
+        const treatment how = next(door_call::read_ring, fd);
+        start(request, how, {.piece_bytes = how.most_bytes},
+              [this, &request, fd] { inner_->read_ring(request, fd); });
+    }
+    void write(op& request, int fd, std::span<const std::byte> from,
+               io::write_mode mode) noexcept override {
+        const treatment how = next(door_call::write, fd);
+        start(request, how, {},
+              [this, &request, fd, part = from.first(how.cut(from.size())), mode] {
+                  inner_->write(request, fd, part, mode);
+              });
+    }
     bool resolve(io::resolve_op& request) noexcept override {
         const treatment how = plan_.next(door_call::resolve);
         if (!how.failure && !how.turns) return inner_->resolve(request);
@@ -366,6 +389,16 @@ class injecting_engine final : public detail::engine {
     int signal_child(const io::child& whom, int signum, io::signal_reach reach) noexcept override {
         return inner_->signal_child(whom, signum, reach);
     }
+    std::int64_t try_write(int fd, std::span<const std::byte> from) noexcept override {
+        const treatment how = next(door_call::try_write, fd);
+        return how.failure ? -how.failure : inner_->try_write(fd, from.first(how.cut(from.size())));
+    }
+    int make_pipe(int (&fds)[2]) noexcept override {
+        const treatment how = plan_.next(door_call::make_pipe);
+        return how.failure ? -how.failure : inner_->make_pipe(fds);
+    }
+    int kind_of(int fd, io::file_kind& into) noexcept override { return inner_->kind_of(fd, into); }
+    void ignore_broken_pipes() noexcept override { inner_->ignore_broken_pipes(); }
 
   private:
     /// An op that the inner engine does not have yet.

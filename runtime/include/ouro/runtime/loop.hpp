@@ -83,6 +83,7 @@ enum uring_feature : unsigned {
     feature_register_ring_fd = 16,    ///< 5.18
     feature_fast_send = 32,           ///< the send that makes no completion unless it failed (5.17)
     feature_ring_messages = 64,       ///< wake-ups from ring to ring instead of an eventfd (6.12)
+    feature_multishot_read = 128,     ///< one operation that reads a pipe again and again (6.7)
 };
 
 /// What the loop holds right now. All zero when it is idle and everything was closed.

@@ -34,6 +34,7 @@ struct op {
     std::uint16_t generation = 0;   ///< tells this use of the op from an earlier one (late cancels)
     bool in_flight = false;         ///< started, and its terminal completion has not run yet
     std::uint8_t engine_state = 0;  ///< the engine's own
+    std::int32_t engine_fd = -1;    ///< the engine's own
 };
 
 /// What accompanies a completion.

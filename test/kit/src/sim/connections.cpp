@@ -272,6 +272,7 @@ void world::drop_backlog(const endpoint_ptr& what) {
 
 /// The last holder let go: what close(2) does.
 void world::finish(const endpoint_ptr& what) {
+    if (what->of_pipe()) return close_pipe(what);
     what->closed = true;
     const std::string path = what->local.path();  // abstract names go with their socket
     if (what->bound && what->unix_domain() && path.starts_with('\0')) paths_.erase(path);

@@ -27,6 +27,7 @@ bool endpoint::readable() const noexcept {
 }
 
 std::uint32_t endpoint::ready_events() const noexcept {
+    if (of_pipe()) return pipe_events(*this);
     std::uint32_t events = 0;
     if (readable()) events |= POLLIN | POLLRDNORM;
     if (at == state::listening || family == AF_UNSPEC) return events;  // that of signals

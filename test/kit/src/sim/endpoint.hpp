@@ -55,6 +55,9 @@ struct datagram {
     byte_vector bytes;
 };
 
+/// Which end of a pipe it is, if any.
+enum class pipe_role : std::uint8_t { none, reader, writer };
+
 enum class state : std::uint8_t { fresh, listening, connecting, connected, ended };
 
 struct endpoint {
@@ -69,6 +72,7 @@ struct endpoint {
         return outstanding < capacity ? capacity - outstanding : 0;
     }
     int take_error() noexcept { return std::exchange(error, 0); }
+    bool of_pipe() const noexcept { return role != pipe_role::none; }
     bool readable() const noexcept;
     /// The poll(2) events that hold.
     std::uint32_t ready_events() const noexcept;
@@ -80,6 +84,7 @@ struct endpoint {
     address local{};
     address remote{};
     state at = state::fresh;
+    pipe_role role = pipe_role::none;
     bool bound = false;
     int backlog_limit = 0;
     struct option {
@@ -122,5 +127,8 @@ struct endpoint {
     // Operations that wait for it, in order; the engine's own.
     std::vector<void*> waiting{};
 };
+
+/// The poll(2) events that hold at one end of a pipe.
+std::uint32_t pipe_events(const endpoint& at) noexcept;
 
 }  // namespace ouro::testing::sim

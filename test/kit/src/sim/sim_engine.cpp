@@ -49,6 +49,9 @@ enum class action : std::uint8_t {
     poll,
     resolve,
     job,
+    read,
+    read_ring,
+    write,
 };
 
 /// An operation the simulated kernel holds.
@@ -68,8 +71,15 @@ struct pending {
     bool busy = false;   // being tried: what it causes must not try it again
 };
 
-bool receives(action what) noexcept { return what == action::recv; }
-bool takes_in(action what) noexcept { return receives(what) || what == action::recv_ring; }
+bool receives(action what) noexcept { return what == action::recv || what == action::read; }
+bool takes_in(action what) noexcept {
+    return receives(what) || what == action::recv_ring || what == action::read_ring;
+}
+/// What a file that is no socket can do.
+bool of_file(action what) noexcept {
+    return what == action::read || what == action::read_ring || what == action::write ||
+           what == action::poll;
+}
 
 class sim_engine final : public ouro::detail::engine, public listener_to_changes {
   public:
@@ -124,6 +134,15 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     }
     void read(op& request, int fd, std::span<std::byte> into) noexcept override {
         recv(request, fd, into);
+        in_flight_[&request]->what = action::read;
+    }
+    void read_ring(op& request, int fd) noexcept override { start(request, action::read_ring, fd); }
+    void write(op& request, int fd, std::span<const std::byte> from,
+               io::write_mode) noexcept override {
+        OURO_ASSERT(ouro::detail::addressable(from.data(), from.size()), "write from freed memory");
+        start(request, action::write, fd)
+            .pieces.push_back({const_cast<std::byte*>(from.data()), from.size()});
+        request.length = from.size();
     }
     void poll_fd(op& request, int fd, std::uint32_t events) noexcept override {
         start(request, action::poll, fd).events = events;
@@ -231,6 +250,7 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     }
     std::int64_t try_send(int fd, std::span<const std::byte> from) noexcept override {
         const endpoint_ptr at = world_.find(fd);
+        if (at && at->of_pipe()) return -ENOTSOCK;
         return at ? world_.send(at, from, false) : -EBADF;
     }
     int shutdown(int fd, int how) noexcept override {
@@ -273,6 +293,18 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     int signal_child(const io::child& whom, int signum, io::signal_reach reach) noexcept override {
         return world_.processes.signal(whom, signum, reach);
     }
+    std::int64_t try_write(int fd, std::span<const std::byte> from) noexcept override {
+        const endpoint_ptr at = world_.find(fd);
+        return at ? world_.send(at, from, false) : -EBADF;
+    }
+    int make_pipe(int (&fds)[2]) noexcept override { return world_.open_pipe(fds); }
+    int kind_of(int fd, io::file_kind& into) noexcept override {
+        const endpoint_ptr at = world_.find(fd);
+        if (!at) return -EBADF;
+        into = at->of_pipe() ? io::file_kind::pipe : io::file_kind::socket;
+        return 0;
+    }
+    void ignore_broken_pipes() noexcept override {}
 
     // ---- what the world tells
 
@@ -328,6 +360,7 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     template <class Call>
     int on(int fd, Call&& call) noexcept {
         const endpoint_ptr at = world_.find(fd);
+        if (at && at->of_pipe()) return -ENOTSOCK;
         return at ? call(at) : -EBADF;
     }
     static int give_name(const address& name, const endpoint& of, io::resolved& into) noexcept {
@@ -381,6 +414,7 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         held.on = world_.find(held.fd);
         if (!held.on) return finish(held, -EBADF);
         world_.hold(*held.on);
+        if (held.on->of_pipe() && !of_file(held.what)) return finish(held, -ENOTSOCK);
         attempt(held);
     }
 
@@ -396,7 +430,8 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     }
     void try_now(pending& held) noexcept {
         switch (held.what) {
-        case action::recv: {
+        case action::recv:
+        case action::read: {
             // The kernel's own writing is no misuse.
             ouro::detail::unpoison(held.into.data(), held.into.size());
             const std::int64_t got = world_.receive(held.on, held.into);
@@ -407,10 +442,12 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
             return finish(held, got);
         }
         case action::recv_ring:
+        case action::read_ring:
             return fill_buffers(held);
         case action::send_fast:
         case action::send_all:
         case action::send_pieces:
+        case action::write:
             return push(held);
         case action::accept: {
             const int fd = world_.accept(held.on);

@@ -305,6 +305,7 @@ int world::set_option(endpoint& what, int level, int name, std::span<const std::
 // ---- receiving, sending, accepting
 
 std::int64_t world::receive(const endpoint_ptr& what, std::span<std::byte> into) {
+    if (what->of_pipe()) return read_pipe(what, into);
     if (!what->stream()) {
         if (what->error) return -what->take_error();
         if (what->datagrams.empty()) return what->shut_read ? 0 : -EAGAIN;
@@ -335,6 +336,7 @@ std::int64_t world::receive(const endpoint_ptr& what, std::span<std::byte> into)
 }
 
 std::int64_t world::send(const endpoint_ptr& what, std::span<const std::byte> from, bool whole) {
+    if (what->of_pipe()) return write_pipe(what, from);
     if (!what->stream()) return send_datagram(what, from);
     if (what->at == state::connecting) return -EAGAIN;
     if (what->error && !what->unix_domain()) return -what->take_error();

@@ -76,6 +76,12 @@ class world {
     /// A descriptor, or -EAGAIN.
     int accept(const endpoint_ptr& what);
 
+    // ---- pipes
+    int open_pipe(int (&fds)[2]);
+    std::int64_t read_pipe(const endpoint_ptr& what, std::span<std::byte> into);
+    std::int64_t write_pipe(const endpoint_ptr& what, std::span<const std::byte> from);
+    void close_pipe(const endpoint_ptr& what);
+
     // ---- signals
     /// As io::watch_signals; a descriptor or a negative errno.
     int watch_signals(int fd, std::uint64_t mask);

@@ -36,6 +36,10 @@ enum class door_call : std::uint8_t {
     local_name,
     peer_name,
     watch_signals,
+    read_ring,  // async, and so is write
+    write,
+    make_pipe,
+    try_write,
     spawn,
 };
 /// The name of `call`.
