@@ -49,6 +49,13 @@ bool has_room(std::vector<T>& list) noexcept {
     return list.size() < list.capacity() || grows(list);
 }
 
+/// What could not be done for a new process.
+enum class spawn_step : std::uint8_t { start, session, directory, descriptor, execute };
+struct spawn_failure {
+    spawn_step at = spawn_step::start;
+    int descriptor = -1;  // which one
+};
+
 /// Operations as in `io.hpp`; every started op gets its completions through `poll`, the last one
 /// without `more`.
 class engine {
@@ -128,6 +135,11 @@ class engine {
     virtual int set_file_mode(const char* path, std::uint32_t mode) noexcept;
     virtual int peer_credentials(int fd, io::credentials& into) noexcept;
     virtual int set_close_on_exec(int fd) noexcept;
+    virtual int spawn(const io::spawn_request& what, io::child& made,
+                      spawn_failure& failure) noexcept;
+    /// 0 and how it ended.
+    virtual int collect_child(const io::child& whom, int& code) noexcept;
+    virtual int signal_child(const io::child& whom, int signum, io::signal_reach reach) noexcept;
     virtual std::int64_t try_write(int fd, std::span<const std::byte> from) noexcept;
     virtual int make_pipe(int (&fds)[2]) noexcept;
     virtual int kind_of(int fd, io::file_kind& into) noexcept;

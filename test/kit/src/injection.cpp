@@ -66,6 +66,7 @@ constexpr int remove_file_errors[] = {ENOENT, EACCES, EROFS};
 constexpr int set_file_mode_errors[] = {ENOENT, EPERM, EROFS};
 constexpr int peer_credentials_errors[] = {ENOTCONN, ENOPROTOOPT};
 constexpr int set_close_on_exec_errors[] = {EBADF};
+constexpr int spawn_errors[] = {EAGAIN, ENOMEM, EMFILE, EACCES, ENOENT};
 constexpr int write_errors[] = {EPIPE, EIO, ENOMEM};
 constexpr int try_write_errors[] = {EAGAIN, EPIPE, EIO, ENOMEM};
 constexpr int make_pipe_errors[] = {EMFILE, ENFILE, ENOMEM};
@@ -106,8 +107,9 @@ constexpr call_facts facts[] = {
     {"write", write_errors},
     {"make_pipe", make_pipe_errors},
     {"try_write", try_write_errors},
+    {"spawn", spawn_errors},
 };
-static_assert(std::size(facts) == std::size_t(door_call::try_write) + 1, "facts of each call");
+static_assert(std::size(facts) == std::size_t(door_call::spawn) + 1, "facts of each call");
 
 constexpr bool completes(door_call call) noexcept {
     return call <= door_call::offload || call == door_call::read_ring || call == door_call::write;
@@ -437,6 +439,17 @@ class injecting_engine final : public detail::engine {
     int set_close_on_exec(int fd) noexcept override {
         const treatment how = plan_.next(door_call::set_close_on_exec);
         return how.failure ? -how.failure : inner_->set_close_on_exec(fd);
+    }
+    int spawn(const io::spawn_request& what, io::child& made,
+              detail::spawn_failure& failure) noexcept override {
+        const treatment how = plan_.next(door_call::spawn);
+        return how.failure ? -how.failure : inner_->spawn(what, made, failure);
+    }
+    int collect_child(const io::child& whom, int& code) noexcept override {
+        return inner_->collect_child(whom, code);
+    }
+    int signal_child(const io::child& whom, int signum, io::signal_reach reach) noexcept override {
+        return inner_->signal_child(whom, signum, reach);
     }
     std::int64_t try_write(int fd, std::span<const std::byte> from) noexcept override {
         const treatment how = next(door_call::try_write, fd);

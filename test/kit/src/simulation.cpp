@@ -178,6 +178,9 @@ verdict simulation::run(function<task<>()> body) {
     if (world_->open_descriptors()) {
         wrong(std::to_string(world_->open_descriptors()) + " descriptors are still open");
     }
+    if (const auto left = world_->processes.uncollected()) {
+        wrong(std::to_string(left) + " child processes were not waited for");
+    }
     if (world_->bad_closes) wrong("a descriptor was closed that was not open");
     if (const long left = ouro::detail::frame_pool::live() - frames_before) {
         wrong(std::to_string(left) + " pooled blocks (frames, chunks) were not given back");
@@ -208,6 +211,9 @@ void simulation::crash(std::string_view host) { world_->crash(std::string(host))
 void simulation::raise(int signum) { world_->raise(signum); }
 bool simulation::make_file(std::string_view path) {
     return world_->make_file(std::string(path), S_IFREG | 0644) == 0;
+}
+void simulation::set_program(std::string path, std::string_view script) {
+    world_->processes.set_program(std::move(path), script);
 }
 void simulation::violate(std::string what) { world_->violations.push_back(std::move(what)); }
 void simulation::expect_reports(function<bool(const failure_report&)> expected) {

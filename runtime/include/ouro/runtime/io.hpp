@@ -234,5 +234,47 @@ struct credentials {
 /// Keeps a descriptor from programs that this one starts. fcntl(2) FD_CLOEXEC
 [[nodiscard]] result<> set_close_on_exec(loop& home, int fd);
 
+/// A program to run and what its process is like. Read during the call only.
+struct spawn_request {
+    /// One descriptor of the new process; `ours` may be `null_device`.
+    struct descriptor {
+        int ours;
+        int theirs;
+    };
+    /// Paths to try in this order: those that do not exist or must not be run are passed over.
+    std::span<const char* const> paths{};
+    const char* const* arguments = nullptr;    ///< as main gets them: ends with a null
+    const char* const* environment = nullptr;  ///< likewise
+    const char* directory = nullptr;           ///< where it starts; null: where we are
+    /// All that it has, in ascending order of `theirs`. One of 0 to 2 that stays at its place may
+    /// be closed here, and is then closed there.
+    std::span<const descriptor> descriptors{};
+    bool new_session = false;  ///< it leads a new session, and a new group
+    bool new_group = false;    ///< it leads a new group
+};
+/// Stands for /dev/null in the place of a descriptor.
+inline constexpr int null_device = -1;
+/// A process of ours, from `spawn` until `collect_child` has told its end.
+struct child {
+    int pid = 0;
+    int pidfd = -1;  ///< counted; close it with `io::close`
+};
+/// Whom a signal reaches: the child alone or all of the group that it leads.
+enum class signal_reach : std::uint8_t { process, group };
+
+/// Runs a program in a new process: no signal is blocked in it, and SIGPIPE acts by default. The
+/// calling thread stands still until the program has begun. The text of an error names the program
+/// and what failed. clone(2), execve(2)
+[[nodiscard]] result<child> spawn(loop& home, const spawn_request& what);
+/// Completes with 0 or more when the child has ended; `collect_child` says how. A cancel loses
+/// nothing. poll(2) of a pidfd
+void wait_child(loop& home, op& request, const child& whom) noexcept;
+/// How a child has ended, once: its exit status, or minus the number of the signal that ended it.
+/// EAGAIN: it runs. ECHILD: its end was collected elsewhere and cannot be told. waitid(2)
+[[nodiscard]] result<int> collect_child(loop& home, const child& whom);
+/// Sends a signal; never to another process that has the same number by now. ESRCH: it has ended
+/// and was collected. pidfd_send_signal(2)
+[[nodiscard]] result<> signal_child(loop& home, const child& whom, int signum, signal_reach reach);
+
 }  // namespace io
 }  // namespace ouro

@@ -327,6 +327,16 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     int set_close_on_exec(int fd) noexcept override {
         return on(fd, [](const endpoint_ptr&) { return 0; });
     }
+    int spawn(const io::spawn_request& what, io::child& made,
+              ouro::detail::spawn_failure& failure) noexcept override {
+        return world_.processes.spawn(what, made, failure);
+    }
+    int collect_child(const io::child& whom, int& code) noexcept override {
+        return world_.processes.collect(whom, code);
+    }
+    int signal_child(const io::child& whom, int signum, io::signal_reach reach) noexcept override {
+        return world_.processes.signal(whom, signum, reach);
+    }
     std::int64_t try_write(int fd, std::span<const std::byte> from) noexcept override {
         const endpoint_ptr at = world_.find(fd);
         return at ? world_.send(at, from, false) : -EBADF;

@@ -24,6 +24,7 @@ world::world(const simulation_options& options)
 
 world::~world() {
     events_.clear();
+    processes.forget();
     descriptors_.clear();
 }
 

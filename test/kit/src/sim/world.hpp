@@ -13,6 +13,7 @@
 
 #include "chance.hpp"
 #include "endpoint.hpp"
+#include "processes.hpp"
 
 namespace ouro::testing::sim {
 
@@ -103,6 +104,13 @@ class world {
     bool signals_watched() const noexcept { return watched_signals_ != 0; }
     void raise(int signum);
 
+    // ---- processes
+    /// What has no name and can only be waited for.
+    endpoint_ptr make_unnamed() { return make(AF_UNSPEC, SOCK_DGRAM); }
+    /// Tells those who wait for it that something became possible.
+    void tell(const endpoint_ptr& at) { changed(at); }
+    process_table processes{*this};
+
     // ---- names
     void set_name(std::string name, std::vector<std::string> addresses) {
         names_[std::move(name)] = std::move(addresses);
@@ -152,6 +160,7 @@ class world {
     endpoint_ptr make(int family, int type);
     void changed(const endpoint_ptr& at) {
         if (engine) engine->changed(*at);
+        processes.changed(*at);
     }
     bool bind_conflict(const endpoint& what, const address& where, bool to_listen = false) const;
     int choose_port(endpoint& what);
