@@ -11,6 +11,7 @@
 #include <ouro/runtime/thread_pool.hpp>
 
 #include "engine.hpp"
+#include "lease_bank.hpp"
 #include "mailbox.hpp"
 #include "ready_queue.hpp"
 #include "timers.hpp"
@@ -137,6 +138,7 @@ struct loop_state {
     loop& self;
     loop_state* next_loop = nullptr;  // of the process: where a debugger goes on
     std::unique_ptr<engine> kernel;
+    lease_bank_ptr leases;
     detail::rig* const rig;  // null outside of tests
     std::shared_ptr<mailbox> box;
     std::shared_ptr<thread_pool> executor;  // null until somebody needs it
@@ -153,6 +155,7 @@ struct loop_state {
     list<loop_resource> resources;
     signal_watch* signals = nullptr;  // while somebody wants to be told of any
     function<void(loop&, const failure_report&)> handler;
+    function<void(const connection_record&)> connection_log;
     task_core* current_task = nullptr;
     clock::time_point turn_began;  // to a few milliseconds, for ages
     std::string last_stepped;      // debug mode: the name of the task that ran last

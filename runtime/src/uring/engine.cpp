@@ -45,8 +45,7 @@ constexpr std::size_t usual_count = 256;
 
 class uring_engine final : public detail::engine {
   public:
-    explicit uring_engine(const loop_options& options)
-        : ring_(options), buffers_(ring_, options.ring_buffer_bytes, options.ring_buffer_count) {
+    explicit uring_engine(const loop_options& options) : ring_(options), buffers_(ring_, options) {
         bell_ = std::make_shared<bell>(ring_);
         // Room for what a turn usually has, so that memory is asked for here and not in the midst.
         for (auto* list : {&fast_sends_, &starved_, &rearming_, &under_cancel_})
@@ -184,6 +183,11 @@ class uring_engine final : public detail::engine {
     void release(const completion& done) noexcept override {
         buffers_.give_back(done.lease, done.data, static_cast<std::size_t>(done.res));
     }
+    detail::slice_name keep(const std::byte* data) noexcept override { return buffers_.keep(data); }
+    void keep_again(detail::slice_name slice) noexcept override { buffers_.keep_again(slice); }
+    void let_go(detail::slice_name slice) noexcept override { buffers_.let_go(slice); }
+    bool has_lease_room() const noexcept override { return buffers_.has_lease_room(); }
+    std::shared_ptr<void> kept_memory() const noexcept override { return buffers_.memory(); }
     bool wake(detail::engine* near) noexcept override {
         if (near && bell_->takes_messages() && near->carry(bell_)) return false;
         bell_->ring();
