@@ -12,6 +12,9 @@ void protocol::connection_made(std::shared_ptr<transport>) {}
 void protocol::data_received(bytes) {}
 bool protocol::eof_received() { return false; }
 
+void lease_protocol::connection_made(std::shared_ptr<transport>) {}
+bool lease_protocol::eof_received() { return false; }
+
 void buffered_protocol::connection_made(std::shared_ptr<transport>) {}
 bool buffered_protocol::eof_received() { return false; }
 

@@ -18,6 +18,7 @@ constexpr std::size_t most_delivered_bytes = 256 * 1024;
 
 void stream_transport::arm_receive() {
     OURO_ASSERT(!receive_op::in_flight, "a second receive on one transport");
+    if (leasing_ && !io::has_lease_room(*home_)) return await_leases();
     buffered_ ? arm_direct_receive() : arm_ring_receive();
 }
 
@@ -46,6 +47,7 @@ void stream_transport::received(op& done) noexcept {
     const context::use in(self.values_);
     try {
         if (done.res > 0 && done.in_flight && self.delivers_at_once()) [[likely]] {
+            self.bytes_received_ += static_cast<std::uint32_t>(done.res);
             return self.streaming_->data_received({done.data, static_cast<std::size_t>(done.res)});
         }
     } catch (...) {
@@ -97,15 +99,23 @@ bool stream_transport::was_reset() const noexcept {
 void stream_transport::take_ring_data(const op& done) {
     if (closing_) return;  // rules 308, 723
     const bytes data{done.data, static_cast<std::size_t>(done.res)};
-    if (!paused_ && !holds_input()) return deliver(data);
-    hold(data);
-    stop_receiving();  // so that no more than what is under way has to be held (rule 735)
+    bytes_received_ += data.size();
+    const bool now = !paused_ && !holds_input();
+    if (leasing_) {
+        buffer_lease kept = io::keep(*home_, data);
+        now ? deliver(std::move(kept)) : hold(std::move(kept));
+    } else {
+        now ? deliver(data) : hold(data);
+    }
+    // So that no more than what is under way has to be held (rule 735), or copied.
+    if (!now || (leasing_ && !io::has_lease_room(*home_))) stop_receiving();
 }
 
 void stream_transport::take_direct_data(std::int32_t count) {
     direct_ = false;
     if (closing_) return;
     const auto placed = static_cast<std::size_t>(count);
+    bytes_received_ += placed;
     if (aside_ && aside_->lender) {
         // The protocol was replaced: its buffer has what the new one must get (rule 727).
         const auto lender = std::exchange(aside_->lender, nullptr);
@@ -128,8 +138,18 @@ void stream_transport::direct_placed(std::size_t count) {
 
 void stream_transport::deliver(bytes data) {
     if (buffered_) return feed_buffered(data);
+    if (leasing_) return deliver(buffer_lease::copy_of(data));
     try {
         streaming_->data_received(data);
+    } catch (...) {
+        fail_thrown("data_received");
+    }
+}
+
+void stream_transport::deliver(buffer_lease data) {
+    if (!leasing_) return deliver(data.view());
+    try {
+        leasing_->data_received(std::move(data));
     } catch (...) {
         fail_thrown("data_received");
     }
@@ -165,22 +185,29 @@ void stream_transport::deliver_eof() {
     at_eof_ = true;
     bool keep_open = false;
     try {
-        keep_open = streaming_ ? streaming_->eof_received() : buffered_->eof_received();
+        keep_open = streaming_  ? streaming_->eof_received()
+                    : buffered_ ? buffered_->eof_received()
+                                : leasing_->eof_received();
     } catch (...) {
         return fail_thrown("eof_received");
     }
-    if (!keep_open) close();
+    if (keep_open || closing_) return;
+    ended_by_peer_ = true;
+    close();
 }
 
 stream_transport::input_aside& stream_transport::set_aside() {
-    if (!aside_) aside_ = std::make_unique<input_aside>();
+    if (!aside_) aside_ = std::make_unique<input_aside>(*this);
     return *aside_;
 }
 
 void stream_transport::hold(bytes data) {
-    auto& held = set_aside().data;
-    held.insert(held.end(), data.begin(), data.end());
+    input_aside& held = set_aside();
+    if (!held.leases.empty()) return hold(buffer_lease::copy_of(data));  // it comes after these
+    held.data.insert(held.data.end(), data.begin(), data.end());
 }
+
+void stream_transport::hold(buffer_lease data) { set_aside().leases.push_back(std::move(data)); }
 
 void stream_transport::hold_end(bool eof, error failure) {
     set_aside().eof = eof;
@@ -189,6 +216,22 @@ void stream_transport::hold_end(bool eof, error failure) {
 
 void stream_transport::stop_receiving() noexcept {
     io::cancel(*home_, static_cast<receive_op&>(*this));
+}
+
+/// Receives again when leases have come back.
+void stream_transport::await_leases() noexcept {
+    try {
+        input_aside& waiter = set_aside();
+        if (waiter.linked()) return;
+        waiter.run = [](lease_waiter& of) noexcept {
+            stream_transport& self = static_cast<input_aside&>(of).owner;
+            self.held_due_ = true;
+            self.schedule();
+        };
+        ouro::detail::await_leases(*home_, waiter);
+    } catch (...) {
+        end(error(std::errc::not_enough_memory, "wait for leases"));
+    }
 }
 
 void stream_transport::pause_reading() {
@@ -210,6 +253,7 @@ void stream_transport::deliver_held() {
     if (holds_input()) {
         const std::size_t direct_count = std::exchange(aside_->direct_count, 0);
         const std::vector<std::byte> data = std::exchange(aside_->data, {});
+        std::vector<buffer_lease> leases = std::exchange(aside_->leases, {});
         const bool eof = std::exchange(aside_->eof, false);
         error failure = std::exchange(aside_->failure, {});
         if (direct_count) deliver_placed(direct_count);
@@ -222,6 +266,10 @@ void stream_transport::deliver_held() {
             const bytes piece = left.first(std::min(left.size(), most_delivered_bytes));
             left = left.subspan(piece.size());
             deliver(piece);
+        }
+        for (auto& lease : leases) {
+            if (closing_) break;
+            paused_ ? hold(std::move(lease)) : deliver(std::move(lease));
         }
         if ((eof || failure) && !closing_) {
             if (paused_ || holds_input()) {

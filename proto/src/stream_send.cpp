@@ -50,6 +50,7 @@ std::size_t stream_transport::write_directly(bytes data) noexcept {
     auto taken = io::try_send(*home_, fd_, data);
     if (taken) {
         full_ = *taken < data.size();
+        bytes_sent_ += *taken;
         return *taken;
     }
     if (taken.error() == std::errc::resource_unavailable_try_again) {
@@ -67,6 +68,14 @@ void stream_transport::queued() {
 }
 
 std::error_code stream_transport::write(std::vector<std::byte>&& data) {
+    if (eof_wanted_) return make_error_code(errc::write_after_eof);
+    if (data.empty() || (closing_ && drop_write())) return {};
+    queue_.append(std::move(data));
+    queued();
+    return {};
+}
+
+std::error_code stream_transport::write(buffer_lease data) {
     if (eof_wanted_) return make_error_code(errc::write_after_eof);
     if (data.empty() || (closing_ && drop_write())) return {};
     queue_.append(std::move(data));
@@ -111,6 +120,8 @@ void stream_transport::pause_if_above() {
         if (!transmit_op::in_flight && !full_) offer_now();
         if (ending_) return;
         if (flow_.should_pause(queue_.size())) {
+            ++high_water_hits_;
+            paused_at_ = turn_time(*home_);
             guarded("pause_writing", [this] { receiver_->pause_writing(); });
         }
     }
@@ -125,6 +136,7 @@ void stream_transport::offer_now() noexcept {
         }
         const bool all = *taken == queue_.front().size();
         queue_.consume(*taken);
+        bytes_sent_ += *taken;
         if (!all) break;
     }
     full_ = !queue_.empty();
@@ -141,18 +153,27 @@ void stream_transport::flush_hook(turn_end_hook& hook) noexcept {
     self.flush();
 }
 
-/// Hands what is queued to the kernel, in one operation.
+/// Hands what is queued to the kernel at the end of a turn. All of it was written in this turn:
+/// else a send would be under way.
 void stream_transport::flush() noexcept {
     if (transmit_op::in_flight || ending_) return;
     if (queue_.empty()) return drained();  // the kernel was offered all of it before the turn ended
+    start_send();
+    if (slow_) queued_at_ = offered_at_;
+}
+
+/// Hands over what is queued, in one operation.
+void stream_transport::start_send() noexcept {
     auto& request = static_cast<transmit_op&>(*this);
-    if (queue_.contiguous()) {
-        // Nobody may be waiting for the end of a fast send: only the next wake-up tells of it.
-        const bool fast = !full_ && nobody_waits() && queue_.size() <= fast_send_bytes;
-        return io::send(*home_, request, fd_, queue_.front(),
-                        fast ? io::send_mode::fast : io::send_mode::all);
+    // Nobody may be waiting for the end of a fast send: only the next wake-up tells of it.
+    if (queue_.contiguous() && !full_ && nobody_waits() && queue_.size() <= fast_send_bytes) {
+        slow_ = false;
+        return io::send(*home_, request, fd_, queue_.front(), io::send_mode::fast);
     }
-    flush_pieces();
+    slow_ = true;
+    offered_at_ = turn_time(*home_);
+    if (!queue_.contiguous()) return flush_pieces();
+    io::send(*home_, request, fd_, queue_.front(), io::send_mode::all);
 }
 
 void stream_transport::flush_pieces() noexcept {
@@ -163,23 +184,36 @@ void stream_transport::flush_pieces() noexcept {
 void stream_transport::sent(op& done) noexcept {
     auto& self = static_cast<stream_transport&>(static_cast<transmit_op&>(done));
     // All of it went, and nobody waits for that.
-    if (static_cast<std::size_t>(done.res) == self.queue_.size() && self.nobody_waits())
-        [[likely]] {
-        self.full_ = false;
-        return self.queue_.consume(static_cast<std::size_t>(done.res));
+    const auto taken = static_cast<std::size_t>(done.res);
+    if (taken == self.queue_.size() && !self.slow_ && self.nobody_waits()) [[likely]] {
+        self.bytes_sent_ += taken;
+        return self.queue_.consume(taken);
     }
     const context::use in(self.values_);
     self.sent_otherwise(done.res);
 }
 
 void stream_transport::sent_otherwise(std::int32_t res) noexcept {
-    if (ending_) return settle();
-    if (res < 0 && res != -EAGAIN) return end(error::from_errno(-res, "send"));
     const std::size_t taken = res < 0 ? 0 : static_cast<std::size_t>(res);
+    bytes_sent_ += taken;
+    if (ending_) {
+        queue_.consume(taken);
+        return settle();
+    }
+    if (res < 0 && res != -EAGAIN) return end(error::from_errno(-res, "send"));
     full_ = taken < transmit_op::length;  // what was offered; more may have been queued since
     queue_.consume(taken);
-    if (!queue_.empty()) flush();
+    if (!queue_.empty()) {
+        // What the kernel was not offered is younger than what it was.
+        if (!slow_) {
+            queued_at_ = turn_time(*home_);
+        } else if (!full_) {
+            queued_at_ = offered_at_;
+        }
+        start_send();
+    }
     if (flow_.should_resume(queue_.size())) {
+        paused_time_ += turn_time(*home_) - paused_at_;
         guarded("resume_writing", [this] { receiver_->resume_writing(); });
     }
     if (queue_.empty() && !ending_) drained();

@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include <ouro/runtime/connection_record.hpp>
 #include <ouro/runtime/io.hpp>
 
 #include "server_state.hpp"
@@ -60,8 +61,9 @@ void stream_transport::attach(std::shared_ptr<base_protocol> receiver) {
     receiver_ = std::move(receiver);
     buffered_ = dynamic_cast<buffered_protocol*>(receiver_.get());
     streaming_ = buffered_ ? nullptr : dynamic_cast<protocol*>(receiver_.get());
-    OURO_ASSERT(buffered_ || streaming_,
-                "a stream transport needs a protocol or a buffered_protocol");
+    leasing_ = buffered_ || streaming_ ? nullptr : dynamic_cast<lease_protocol*>(receiver_.get());
+    OURO_ASSERT(buffered_ || streaming_ || leasing_,
+                "a stream transport needs a protocol, a buffered_protocol or a lease_protocol");
 }
 
 void stream_transport::begin(std::shared_ptr<stream_transport> self, list<loop_resource>& owner,
@@ -82,10 +84,12 @@ void stream_transport::begin_soon(std::shared_ptr<stream_transport> self, wait_p
 }
 
 void stream_transport::call_made() noexcept {
+    made_at_ = turn_time(*home_);
     guarded("connection_made", [this] {
         auto self = std::static_pointer_cast<transport>(self_);
-        streaming_ ? streaming_->connection_made(std::move(self))
-                   : buffered_->connection_made(std::move(self));
+        streaming_  ? streaming_->connection_made(std::move(self))
+        : buffered_ ? buffered_->connection_made(std::move(self))
+                    : leasing_->connection_made(std::move(self));
     });
     begun_ = true;
     if (may_receive()) arm_receive();
@@ -141,6 +145,10 @@ void stream_transport::set_protocol(std::shared_ptr<base_protocol> receiver) {
     const bool own_buffer_in_use = (receive_op::in_flight && direct_) || aside.direct_count != 0;
     if (own_buffer_in_use && !aside.lender) aside.lender = before;
     aside.retired.push_back(std::move(before));  // a callback of its own may be what replaces it
+    if (aside.linked()) {                        // it waited for leases, and the new one may not
+        aside.unlink();
+        held_due_ = true;
+    }
     schedule();
     // A receive of the other kind ends, and starts again as the new protocol wants it (rule 289).
     const bool other_kind = direct_ || was_buffered != (buffered_ != nullptr);
@@ -160,13 +168,21 @@ void stream_transport::close() {
     }
 }
 
+void stream_transport::abort() {
+    if (!ending_) aborted_ = true;
+    end({});
+}
+
 /// Drops output, takes the operations back, then the connection is lost with `why`. The first
 /// reason counts.
 void stream_transport::end(error why) noexcept {
     if (ending_ || lost_) return;
     closing_ = ending_ = true;
     why_lost_ = std::move(why);
-    if (aside_) aside_->drop_input();
+    if (aside_) {
+        aside_->drop_input();
+        aside_->unlink();
+    }
     turn_end_hook::unlink();
     stop_receiving();
     io::cancel(*home_, static_cast<transmit_op&>(*this));
@@ -195,17 +211,54 @@ void stream_transport::settle() noexcept {
 void stream_transport::lose() noexcept {
     const auto keep = self_;
     lost_ = true;
+    const std::size_t dropped_bytes = queue_.size();
     queue_.clear();
     if (begun_) guarded("connection_lost", [this] { receiver_->connection_lost(why_lost_); });
     if (wait_point* creator = std::exchange(creator_, nullptr)) creator->complete_or_wake();
+    if (flow_.paused()) paused_time_ += turn_time(*home_) - paused_at_;
+    if (begun_ && logs_connections(*home_)) log_end(dropped_bytes);
     io::close(*home_, std::exchange(fd_, -1));
     remove_resource(*home_, *this);
     receiver_.reset();
     aside_.reset();
     streaming_ = nullptr;
     buffered_ = nullptr;
+    leasing_ = nullptr;
     if (const auto server = std::exchange(server_, nullptr)) server->client_gone();
     self_.reset();
+}
+
+void stream_transport::log_end(std::size_t dropped_bytes) noexcept {
+    guarded("the connection log", [&] {
+        const transport_statistics last = statistics();
+        log_connection(*home_, {.local = kept_name(false).to_string(),
+                                .peer = kept_name(true).to_string(),
+                                .made_at = last.made_at,
+                                .lost_at = turn_time(*home_),
+                                .who = why_lost_        ? closed_by::failure
+                                       : ended_by_peer_ ? closed_by::peer
+                                                        : closed_by::us,
+                                .aborted = aborted_,
+                                .why = why_lost_,
+                                .bytes_received = last.bytes_received,
+                                .bytes_sent = last.bytes_sent,
+                                .bytes_dropped = dropped_bytes,
+                                .high_water_hits = last.high_water_hits,
+                                .paused_time = last.paused_time});
+    });
+}
+
+transport_statistics stream_transport::statistics() const noexcept {
+    transport_statistics now{.bytes_queued = get_write_buffer_size(),
+                             .bytes_received = bytes_received_,
+                             .bytes_sent = bytes_sent_,
+                             .high_water_hits = high_water_hits_,
+                             .paused_time = paused_time_,
+                             .made_at = made_at_};
+    if (lost_) return now;  // the loop may be gone
+    if (flow_.paused()) now.paused_time += turn_time(*home_) - paused_at_;
+    if (transmit_op::in_flight && slow_) now.oldest_queued_age = turn_time(*home_) - queued_at_;
+    return now;
 }
 
 std::any stream_transport::extra_info(std::string_view name) const {

@@ -67,10 +67,11 @@ class stream_transport final : public transport,
     using write_transport::write;
     std::error_code write(bytes data) override;
     std::error_code write(std::vector<std::byte>&& data) override;
+    std::error_code write(buffer_lease data) override;
     std::error_code writelines(std::span<const bytes> chunks) override;
     std::error_code write_eof() override;
     bool can_write_eof() const noexcept override { return true; }
-    void abort() override { end({}); }
+    void abort() override;
     std::error_code set_write_buffer_limits(std::ptrdiff_t high_bytes,
                                             std::ptrdiff_t low_bytes) override;
     std::pair<std::size_t, std::size_t> get_write_buffer_limits() const noexcept override {
@@ -79,6 +80,7 @@ class stream_transport final : public transport,
     std::size_t get_write_buffer_size() const noexcept override {
         return ending_ ? 0 : queue_.size();
     }
+    transport_statistics statistics() const noexcept override;
 
   private:
     // Reading.
@@ -95,37 +97,45 @@ class stream_transport final : public transport,
     void take_end(std::int32_t res);
     bool was_reset() const noexcept;
     void deliver(bytes data);
+    void deliver(buffer_lease data);
     void feed_buffered(bytes data);
     void direct_placed(std::size_t count);
     void deliver_held();
     void deliver_placed(std::size_t count);
     void deliver_eof();
     void stop_receiving() noexcept;
+    void await_leases() noexcept;
     bool may_receive() const noexcept {
         return !paused_ && !closing_ && !at_eof_ && begun_ && !holds_input();
     }
     bool holds_input() const noexcept { return aside_ && aside_->any_input(); }
     /// What most connections never need, kept out of the others: input that came while reading was
-    /// paused (in this order: direct bytes, bytes, the end), and protocols that were replaced.
-    struct input_aside {
-        std::size_t direct_count = 0;  // bytes in the protocol's own buffer, not told of yet
-        std::vector<std::byte> data;   // copied out of the shared ring
+    /// paused (in this order: direct bytes, bytes, leases, the end), and protocols that were
+    /// replaced.
+    struct input_aside : lease_waiter {
+        explicit input_aside(stream_transport& transport) noexcept : owner(transport) {}
+        stream_transport& owner;
+        std::size_t direct_count = 0;      // bytes in the protocol's own buffer, not told of yet
+        std::vector<std::byte> data;       // copied out of the shared ring
+        std::vector<buffer_lease> leases;  // of it, for a protocol that takes such
         bool eof = false;
         error failure;
         std::shared_ptr<base_protocol> lender;  // replaced, but the kernel still fills its buffer
         std::vector<std::shared_ptr<base_protocol>> retired;  // replaced, kept until the next turn
         bool any_input() const noexcept {
-            return direct_count != 0 || !data.empty() || eof || failure;
+            return direct_count != 0 || !data.empty() || !leases.empty() || eof || failure;
         }
         void drop_input() noexcept {
             direct_count = 0;
             data.clear();
+            leases.clear();
             eof = false;
             failure = {};
         }
     };
     input_aside& set_aside();
     void hold(bytes data);
+    void hold(buffer_lease data);
     void hold_end(bool eof, error failure);
 
     // Writing.
@@ -136,6 +146,7 @@ class stream_transport final : public transport,
     void offer_now() noexcept;
     void schedule_flush() noexcept;
     void flush() noexcept;
+    void start_send() noexcept;
     void flush_pieces() noexcept;
     static void flush_hook(turn_end_hook& hook) noexcept;
     static void sent(op& done) noexcept;
@@ -151,6 +162,7 @@ class stream_transport final : public transport,
     void fail_thrown(const char* where) noexcept;
     void settle() noexcept;
     void lose() noexcept;
+    void log_end(std::size_t dropped_bytes) noexcept;
     static void run_soon(ready_node& node) noexcept;
     void run_pending() noexcept;
     void schedule() noexcept;
@@ -173,8 +185,9 @@ class stream_transport final : public transport,
     std::shared_ptr<stream_transport> self_;  // the loop's hold, until lost
     context values_ = context::current();     // what callbacks run with (rule 291)
     std::shared_ptr<base_protocol> receiver_;
-    protocol* streaming_ = nullptr;  // receiver_ as what it is: one of the two
+    protocol* streaming_ = nullptr;  // receiver_ as what it is: one of the three
     buffered_protocol* buffered_ = nullptr;
+    lease_protocol* leasing_ = nullptr;
     write_queue queue_;
     flow_control flow_;
     std::unique_ptr<input_aside> aside_;
@@ -182,6 +195,14 @@ class stream_transport final : public transport,
     std::unique_ptr<std::byte[]> names_;  // the addresses at the start: the own one, the peer's
     wait_point* creator_ = nullptr;
     error why_lost_;
+    std::uint64_t bytes_received_ = 0;
+    std::uint64_t bytes_sent_ = 0;
+    clock::time_point made_at_;
+    clock::time_point queued_at_;   // the oldest byte, while `slow_`
+    clock::time_point offered_at_;  // the send under way was started, while `slow_`
+    clock::time_point paused_at_;   // the protocol was, while it is
+    clock::duration paused_time_{};
+    std::uint32_t high_water_hits_ = 0;
     std::uint32_t dropped_writes_ = 0;
     std::uint8_t local_name_bytes_ = 0;
     std::uint8_t peer_name_bytes_ = 0;
@@ -195,7 +216,10 @@ class stream_transport final : public transport,
     bool eof_wanted_ = false;  // write_eof was called
     bool eof_sent_ = false;
     bool full_ = false;  // the socket took less than it was offered: the next send waits for room
-    bool made_due_ = false;  // what the ready node is queued for
+    bool slow_ = false;  // the send under way is one whose end is waited for
+    bool aborted_ = false;
+    bool ended_by_peer_ = false;  // its end of stream made us close
+    bool made_due_ = false;       // what the ready node is queued for
     bool lost_due_ = false;
     bool held_due_ = false;
 };

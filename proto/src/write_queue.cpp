@@ -20,7 +20,11 @@ write_queue::chunk* write_queue::make_chunk(std::size_t payload_bytes) {
 }
 
 void write_queue::destroy_gift(chunk* holder) noexcept {
-    std::destroy_at(reinterpret_cast<gift*>(holder + 1));
+    if (holder->what == content::vector) {
+        std::destroy_at(reinterpret_cast<gift*>(holder + 1));
+    } else {
+        std::destroy_at(reinterpret_cast<buffer_lease*>(holder + 1));
+    }
 }
 
 /// Fills what room there is, then opens a new chunk for the rest.
@@ -41,10 +45,29 @@ void write_queue::append(std::vector<std::byte>&& data) {
     if (data.empty()) return;
     chunk* const added = make_chunk(sizeof(gift));
     auto* const held = ::new (static_cast<void*>(added + 1)) gift(std::move(data));
-    added->given = true;
+    added->what = content::vector;
     added->begin = held->data();
     added->end = added->limit = held->data() + held->size();
     size_ += held->size();
+    push(added);
+}
+
+/// The bytes are only read: that the other kinds of chunk are written to does not make these so.
+void write_queue::append(buffer_lease data) {
+    const std::size_t added_bytes = data.size();
+    if (added_bytes == 0) return;
+    if (last_ && last_->what == content::lease &&
+        reinterpret_cast<buffer_lease*>(last_ + 1)->join(data)) {
+        last_->end = last_->limit += added_bytes;
+        size_ += added_bytes;
+        return;
+    }
+    chunk* const added = make_chunk(sizeof(buffer_lease));
+    auto* const held = ::new (static_cast<void*>(added + 1)) buffer_lease(std::move(data));
+    added->what = content::lease;
+    added->begin = const_cast<std::byte*>(held->data());
+    added->end = added->limit = added->begin + added_bytes;
+    size_ += added_bytes;
     push(added);
 }
 

@@ -5,25 +5,32 @@
 #include <sys/uio.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <span>
 #include <vector>
 
 #include <ouro/net/socket.hpp>
 #include <ouro/runtime/frame_pool.hpp>
+#include <ouro/runtime/lease.hpp>
 
 namespace ouro::detail {
 
 /// A FIFO of bytes in chunks. Costs one pointer while empty. Bytes handed to the kernel stay where
 /// they are until `consume`; appending never moves them.
 class write_queue {
+    enum class content : std::uint8_t {
+        copied,  // behind the header
+        vector,  // in a vector that stands behind the header
+        lease,   // in a lease that stands there
+    };
     struct chunk {
         chunk* next;
         std::byte* begin;  // first byte that was not taken
         std::byte* end;
         std::byte* limit;         // how far `end` may grow
         std::size_t block_bytes;  // what to give back to the pool
-        bool given;               // the bytes are those of a vector that stands behind this header
+        content what;             // where the bytes are
     };
 
   public:
@@ -53,6 +60,8 @@ class write_queue {
     }
     /// Moves `data` to the end.
     void append(std::vector<std::byte>&& data);
+    /// Holds the lease until its bytes were taken.
+    void append(buffer_lease data);
     /// The first chunk's bytes.
     bytes front() const noexcept { return {first_->begin, first_->end}; }
     /// True when everything is in the first chunk.
@@ -81,11 +90,12 @@ class write_queue {
     static chunk* open_block(std::size_t block) {
         auto* const memory = static_cast<std::byte*>(frame_pool::allocate(block));
         std::byte* const payload = memory + sizeof(chunk);
-        return ::new (memory) chunk{nullptr, payload, payload, memory + block, block, false};
+        return ::new (memory)
+            chunk{nullptr, payload, payload, memory + block, block, content::copied};
     }
     static chunk* make_chunk(std::size_t payload_bytes);
     static void free_chunk(chunk* unused) noexcept {
-        if (unused->given) destroy_gift(unused);
+        if (unused->what != content::copied) destroy_gift(unused);
         frame_pool::deallocate(unused, unused->block_bytes);
     }
     static void destroy_gift(chunk* holder) noexcept;

@@ -12,6 +12,8 @@
 #include <ouro/runtime/io.hpp>
 #include <ouro/runtime/loop.hpp>
 
+#include "slice_accounts.hpp"
+
 namespace ouro::uring {
 class bell;
 }
@@ -90,6 +92,17 @@ class engine {
     virtual void submit() noexcept = 0;
     /// Takes back the buffer lent with `done`.
     virtual void release(const completion& done) noexcept = 0;
+    /// Keeps the lent slice around `data` beyond its `release`. `no_slice`: leases hold as much as
+    /// they may.
+    virtual slice_name keep(const std::byte* data) noexcept = 0;
+    /// One more keeps the slice.
+    virtual void keep_again(slice_name slice) noexcept = 0;
+    /// One less does.
+    virtual void let_go(slice_name slice) noexcept = 0;
+    /// Whether `keep` would be granted.
+    virtual bool has_lease_room() const noexcept = 0;
+    /// What the kept slices lie in, for when they live longer than the engine.
+    virtual std::shared_ptr<void> kept_memory() const noexcept = 0;
     /// Ends a `poll` that waits, or the next one. From any thread; `near` is the engine of the loop
     /// that runs in it, if it may carry the wake-up. True when that is done, false when `near`
     /// does it at the end of its turn.

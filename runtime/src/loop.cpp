@@ -99,6 +99,7 @@ void scheduled_call::call() noexcept {
 loop_state::loop_state(loop& owner, const loop_options& options)
     : self(owner),
       kernel(make_engine(owner, options)),
+      leases(new lease_bank{kernel.get(), {}, 0, 0, 0, 0, nullptr}),
       rig(options.rig),
       box(std::make_shared<mailbox>(owner, *kernel)),
       debug(options.debug || (std::getenv("OURO_DEBUG") && std::getenv("OURO_DEBUG")[0] == '1')) {
@@ -506,12 +507,16 @@ loop_counters loop::counters() const noexcept {
             .calls = s.live_calls,
             .descriptors = s.live_descriptors,
             .resources = s.live_resources,
-            .lent_buffers = s.kernel->lent_buffers()};
+            .lent_buffers = s.kernel->lent_buffers(),
+            .leases = s.leases->out};
 }
 
 loop_statistics loop::statistics() const noexcept {
     loop_statistics all{
         .turns = state_->turns, .completions = state_->delivered, .late_completions = state_->late};
+    all.leases = state_->leases->made;
+    all.lease_copies = state_->leases->copied;
+    all.lease_waits = state_->leases->waits;
     state_->kernel->add_statistics(all);
     return all;
 }
@@ -530,6 +535,7 @@ std::string loop_counters::describe() const {
     name(descriptors, "open descriptors");
     name(resources, "transports or servers");
     name(lent_buffers, "lent receive buffers");
+    name(leases, "leases");
     return text;
 }
 

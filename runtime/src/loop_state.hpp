@@ -11,6 +11,7 @@
 #include <ouro/runtime/thread_pool.hpp>
 
 #include "engine.hpp"
+#include "lease_bank.hpp"
 #include "mailbox.hpp"
 #include "ready_queue.hpp"
 #include "timers.hpp"
@@ -138,6 +139,7 @@ struct loop_state {
     loop& self;
     loop_state* next_loop = nullptr;  // of the process: where a debugger goes on
     std::unique_ptr<engine> kernel;
+    lease_bank_ptr leases;
     detail::rig* const rig;  // null outside of tests
     std::shared_ptr<mailbox> box;
     std::shared_ptr<thread_pool> executor;  // null until somebody needs it
@@ -156,6 +158,7 @@ struct loop_state {
     watch_table* watches = nullptr;   // while somebody watches a descriptor
     std::vector<bool> claimed;        // by descriptor: it is a transport's
     function<void(loop&, const failure_report&)> handler;
+    function<void(const connection_record&)> connection_log;
     task_core* current_task = nullptr;
     clock::time_point turn_began;  // for ages: to a few milliseconds, or turns
     std::string last_stepped;      // debug mode: the name of the task that ran last

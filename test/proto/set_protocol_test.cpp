@@ -2,6 +2,7 @@
 #include <ouro/proto/transport.hpp>
 
 #include <random>
+#include <vector>
 
 #include "recorder.hpp"
 
@@ -15,24 +16,22 @@ struct change {
     medium over;
 
     friend std::ostream& operator<<(std::ostream& out, const change& of) {
-        const auto name = [](kind which) {
-            return which == kind::streaming ? "streaming" : "buffered";
-        };
-        return out << "from " << name(of.from) << " to " << name(of.to)
+        return out << "from " << name_of(of.from) << " to " << name_of(of.to)
                    << (of.over == medium::tcp ? " over TCP" : " over a unix socket");
     }
 };
 
-constexpr change every_change[] = {
-    {kind::streaming, kind::buffered, medium::tcp},
-    {kind::buffered, kind::streaming, medium::tcp},
-    {kind::streaming, kind::streaming, medium::tcp},
-    {kind::buffered, kind::buffered, medium::tcp},
-    {kind::streaming, kind::buffered, medium::unix_stream},
-    {kind::buffered, kind::streaming, medium::unix_stream},
-    {kind::streaming, kind::streaming, medium::unix_stream},
-    {kind::buffered, kind::buffered, medium::unix_stream},
-};
+std::vector<change> all_changes() {
+    std::vector<change> all;
+    for (const medium over : {medium::tcp, medium::unix_stream}) {
+        for (const kind from : {kind::streaming, kind::buffered, kind::leasing}) {
+            for (const kind to : {kind::streaming, kind::buffered, kind::leasing}) {
+                all.push_back({from, to, over});
+            }
+        }
+    }
+    return all;
+}
 
 /// A protocol that is put on a connection by set_protocol: it hears no connection_made of its own.
 std::shared_ptr<recorder> make_replacement(kind of) {
@@ -48,7 +47,7 @@ BOOST_AUTO_TEST_SUITE(set_protocol)
 
 // rules 288, 290
 OURO_ASYNC_TEST(only_later_callbacks_go_to_the_new_protocol) {
-    for (const change& of : every_change) {
+    for (const change& of : all_changes()) {
         BOOST_TEST_INFO_SCOPE(of);
         auto on = co_await connect_recorder(way{of.from, of.over});
         auto next = make_replacement(of.to);
@@ -69,7 +68,7 @@ OURO_ASYNC_TEST(only_later_callbacks_go_to_the_new_protocol) {
 
 // rules 289, 727
 OURO_ASYNC_TEST(bytes_of_a_receive_in_flight_go_to_the_new_protocol) {
-    for (const change& of : every_change) {
+    for (const change& of : all_changes()) {
         for (const bool sent_before : {false, true}) {
             BOOST_TEST_INFO_SCOPE(of << (sent_before ? ", sent before" : ", sent after"));
             auto on = co_await connect_recorder(way{of.from, of.over});
@@ -87,7 +86,7 @@ OURO_ASYNC_TEST(bytes_of_a_receive_in_flight_go_to_the_new_protocol) {
 
 // rules 727, 319
 OURO_ASYNC_TEST(bytes_that_were_read_already_are_fed_in_rounds_with_a_positive_hint) {
-    for (const change& of : every_change) {
+    for (const change& of : all_changes()) {
         if (of.to != kind::buffered) continue;
         BOOST_TEST_INFO_SCOPE(of);
         auto on = co_await connect_recorder(way{of.from, of.over});
@@ -111,7 +110,7 @@ OURO_ASYNC_TEST(bytes_that_were_read_already_are_fed_in_rounds_with_a_positive_h
 
 // rules 728, 721
 OURO_ASYNC_TEST(held_input_and_end_of_stream_go_to_the_new_protocol) {
-    for (const change& of : every_change) {
+    for (const change& of : all_changes()) {
         BOOST_TEST_INFO_SCOPE(of);
         auto on = co_await connect_recorder(way{of.from, of.over});
         on.link->pause_reading();
@@ -141,7 +140,7 @@ OURO_ASYNC_TEST(switching_again_and_again_loses_no_byte) {
         bool paused = false;
         std::vector<std::shared_ptr<recorder>> all;
         const auto replace = [&] {
-            auto next = make_replacement(random() % 2 ? kind::streaming : kind::buffered);
+            auto next = make_replacement(static_cast<kind>(random() % 3));
             next->memory.resize(1 + random() % 3000);
             next->on_data = [&, seen = next.get()] {
                 BOOST_TEST(!paused);
@@ -167,7 +166,7 @@ OURO_ASYNC_TEST(switching_again_and_again_loses_no_byte) {
 
 // rule 289
 OURO_ASYNC_TEST(a_protocol_may_be_replaced_inside_data_received) {
-    for (const change& of : every_change) {
+    for (const change& of : all_changes()) {
         BOOST_TEST_INFO_SCOPE(of);
         auto on = co_await connect_recorder(way{of.from, of.over});
         on.seen->memory.resize(5);
@@ -185,8 +184,8 @@ OURO_ASYNC_TEST(a_protocol_may_be_replaced_inside_data_received) {
 
 // rules 319, 289
 OURO_ASYNC_TEST(a_protocol_may_be_replaced_between_two_rounds_of_feeding) {
-    for (const kind to : {kind::streaming, kind::buffered}) {
-        BOOST_TEST_INFO_SCOPE((to == kind::streaming ? "to streaming" : "to buffered"));
+    for (const kind to : {kind::streaming, kind::buffered, kind::leasing}) {
+        BOOST_TEST_INFO_SCOPE("to " << name_of(to));
         auto on = co_await connect_recorder(way{kind::streaming, medium::tcp});
         on.link->pause_reading();
         send_now(on.peer, "0123456789");
@@ -246,10 +245,9 @@ OURO_ASYNC_TEST(closing_inside_get_buffer_ends_the_feeding) {
 
 // rule 289
 OURO_ASYNC_TEST(get_buffer_may_replace_the_protocol) {
-    for (const kind to : {kind::streaming, kind::buffered}) {
+    for (const kind to : {kind::streaming, kind::buffered, kind::leasing}) {
         for (const bool feeding : {false, true}) {
-            BOOST_TEST_INFO_SCOPE((to == kind::streaming ? "to streaming" : "to buffered")
-                                  << (feeding ? ", while fed" : ""));
+            BOOST_TEST_INFO_SCOPE("to " << name_of(to) << (feeding ? ", while fed" : ""));
             auto on = co_await connect_recorder(way{kind::streaming, medium::tcp});
             on.link->pause_reading();
             if (feeding) send_now(on.peer, "0123456789");
@@ -271,7 +269,7 @@ OURO_ASYNC_TEST(get_buffer_may_replace_the_protocol) {
 // rule 288
 // fault 57
 OURO_ASYNC_TEST(a_protocol_survives_the_callback_in_which_it_is_replaced) {
-    for (const change& of : every_change) {
+    for (const change& of : all_changes()) {
         BOOST_TEST_INFO_SCOPE(of);
         auto on = co_await connect_recorder(way{of.from, of.over});
         auto next = make_replacement(of.to);
@@ -294,7 +292,7 @@ OURO_ASYNC_TEST(a_protocol_survives_the_callback_in_which_it_is_replaced) {
 
 // rules 288, 289
 OURO_ASYNC_TEST(a_protocol_replaced_inside_connection_made_reads_nothing) {
-    for (const change& of : every_change) {
+    for (const change& of : all_changes()) {
         BOOST_TEST_INFO_SCOPE(of);
         auto seen = make_recorder(of.from);
         auto next = make_replacement(of.to);
@@ -309,7 +307,7 @@ OURO_ASYNC_TEST(a_protocol_replaced_inside_connection_made_reads_nothing) {
 
 // rules 288, 362
 OURO_ASYNC_TEST(a_protocol_set_on_a_closing_connection_hears_of_its_end) {
-    for (const change& of : every_change) {
+    for (const change& of : all_changes()) {
         BOOST_TEST_INFO_SCOPE(of);
         auto on = co_await connect_recorder(way{of.from, of.over});
         auto next = make_replacement(of.to);
@@ -327,7 +325,7 @@ OURO_ASYNC_TEST(a_protocol_set_on_a_closing_connection_hears_of_its_end) {
 
 // rules 288, 274, 275
 OURO_ASYNC_TEST(a_new_protocol_is_told_to_resume_what_the_old_one_paused) {
-    for (const change& of : every_change) {
+    for (const change& of : all_changes()) {
         BOOST_TEST_INFO_SCOPE(of);
         auto on = co_await connect_narrow(way{of.from, of.over});
         BOOST_CHECK(!on.link->write(pattern(too_much_bytes)));

@@ -23,8 +23,14 @@
 
 namespace ouro::test {
 
-/// The two kinds of protocol.
-enum class kind { streaming, buffered };
+/// The three kinds of protocol.
+enum class kind { streaming, buffered, leasing };
+/// "a streaming", "a buffered" or "a leasing".
+inline const char* name_of(kind which) {
+    return which == kind::streaming  ? "a streaming"
+           : which == kind::buffered ? "a buffered"
+                                     : "a leasing";
+}
 /// The two kinds of connection.
 enum class medium { tcp, unix_stream };
 
@@ -34,16 +40,17 @@ struct way {
     medium over = medium::tcp;
 
     friend std::ostream& operator<<(std::ostream& out, const way& how) {
-        return out << (how.receiver == kind::streaming ? "a streaming" : "a buffered")
-                   << " protocol over " << (how.over == medium::tcp ? "TCP" : "a unix socket");
+        return out << name_of(how.receiver) << " protocol over "
+                   << (how.over == medium::tcp ? "TCP" : "a unix socket");
     }
 };
 
-inline constexpr way every_way[] = {{kind::streaming, medium::tcp},
-                                    {kind::buffered, medium::tcp},
-                                    {kind::streaming, medium::unix_stream},
-                                    {kind::buffered, medium::unix_stream}};
-inline constexpr way each_kind[] = {{kind::streaming, medium::tcp}, {kind::buffered, medium::tcp}};
+inline constexpr way every_way[] = {
+    {kind::streaming, medium::tcp},         {kind::buffered, medium::tcp},
+    {kind::streaming, medium::unix_stream}, {kind::buffered, medium::unix_stream},
+    {kind::leasing, medium::tcp},           {kind::leasing, medium::unix_stream}};
+inline constexpr way each_kind[] = {
+    {kind::streaming, medium::tcp}, {kind::buffered, medium::tcp}, {kind::leasing, medium::tcp}};
 inline constexpr way each_medium[] = {{kind::streaming, medium::tcp},
                                       {kind::streaming, medium::unix_stream}};
 
@@ -59,12 +66,14 @@ class recorder {
     std::vector<std::size_t> chunks;  // how much came with each data callback
     std::vector<std::ptrdiff_t> hints;  // what get_buffer was called with
     std::shared_ptr<transport> link;
-    error why;  // the argument of connection_lost
+    std::vector<buffer_lease> leases;  // a leasing protocol's, when it keeps them
+    error why;                         // the argument of connection_lost
     int made = 0, eofs = 0, pauses = 0, resumes = 0, losses = 0;
     std::shared_ptr<bool> destroyed;  // told when the protocol is gone
 
     // What a test may set.
     bool stay_open_after_eof = false;
+    bool keeps_leases = false;
     std::vector<std::byte> memory = std::vector<std::byte>(4096);  // a buffered protocol's buffer
     hook on_made, on_data, on_eof, on_lost, on_pause, on_resume, on_get_buffer;
     std::function<mut_bytes(std::ptrdiff_t)> give_buffer;  // in place of `memory`, which it may own
@@ -182,7 +191,26 @@ class buffered_recorder final : public buffered_protocol,
     mut_bytes lent_;
 };
 
+/// A leasing protocol that records.
+class lease_recorder final : public lease_protocol,
+                             public recorder,
+                             public std::enable_shared_from_this<lease_recorder> {
+  public:
+    std::shared_ptr<base_protocol> as_protocol() override { return shared_from_this(); }
+    void connection_made(std::shared_ptr<transport> on) override { note_made(std::move(on)); }
+    void data_received(buffer_lease received) override {
+        const bytes view = received.view();
+        if (keeps_leases) leases.push_back(received.share());
+        note_data(view);
+    }
+    bool eof_received() override { return note_eof(); }
+    void connection_lost(error reason) override { note_lost(std::move(reason)); }
+    void pause_writing() override { note_pause(); }
+    void resume_writing() override { note_resume(); }
+};
+
 inline std::shared_ptr<recorder> make_recorder(kind of) {
+    if (of == kind::leasing) return std::make_shared<lease_recorder>();
     if (of == kind::streaming) return std::make_shared<streaming_recorder>();
     return std::make_shared<buffered_recorder>();
 }

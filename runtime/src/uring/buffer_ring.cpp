@@ -42,8 +42,8 @@ mapping::~mapping() {
     if (start_) ::munmap(start_, bytes_);
 }
 
-buffer_ring::buffer_ring(ring& owner, std::size_t buffer_bytes, unsigned count)
-    : owner_(owner), buffer_bytes_(buffer_bytes), count_(count) {
+buffer_ring::buffer_ring(ring& owner, const loop_options& options)
+    : owner_(owner), buffer_bytes_(options.ring_buffer_bytes), count_(options.ring_buffer_count) {
     int outcome = -EINVAL;
     if (owner.can().incremental_buffers) {
         outcome = set_up_entries(abi::buffer_ring_incremental);
@@ -59,8 +59,9 @@ buffer_ring::buffer_ring(ring& owner, std::size_t buffer_bytes, unsigned count)
     owner.can().incremental_buffers = incremental_;
     if (outcome < 0) refuse(-outcome, "io_uring_register of the shared receive buffers");
     used_.resize(count_);
-    memory_map_ = mapping(buffer_bytes_ * count_);
-    memory_ = memory_map_.start();
+    accounts_ = detail::slice_accounts(count_, buffer_bytes_, options.lease_bytes);
+    memory_map_ = std::make_shared<mapping>(buffer_bytes_ * count_);
+    memory_ = memory_map_->start();
     for (unsigned i = 0; i < count_; ++i) offer(static_cast<std::uint16_t>(i));
     publish();
     detail::poison(memory_, buffer_bytes_ * count_);
@@ -87,8 +88,20 @@ void buffer_ring::offer(std::uint16_t buffer) noexcept {
     ++tail_;
 }
 
+/// A kept slice is in use; which one of a buffer's slices that is, nobody counts.
+void buffer_ring::poison_unless_kept(std::uint32_t lease, const std::byte* data,
+                                     std::size_t length) const noexcept {
+    if (!accounts_.kept(static_cast<std::uint16_t>(lease))) detail::poison(data, length);
+}
+
+/// The kernel will not write there any more.
+void buffer_ring::filled(std::uint16_t buffer) noexcept {
+    if (accounts_.filled(buffer)) recycle(buffer);
+}
+
 void buffer_ring::recycle(std::uint16_t buffer) noexcept {
     used_[buffer] = 0;
+    detail::poison(start_of(buffer), buffer_bytes_);
     offer(buffer);
     publish();
 }

@@ -4,11 +4,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
 #include <ouro/runtime/checks.hpp>
 
+#include "../slice_accounts.hpp"
 #include "kernel_abi.hpp"
 #include "ring.hpp"
 
@@ -38,11 +40,11 @@ class mapping {
 /// receives share one buffer, each taking the next part of it; without them every receive takes a
 /// whole one.
 ///
-/// A slice handed out by `take` stays valid until its `give_back`; slices are given back in the
-/// order they were taken.
+/// A slice handed out by `take` stays valid until its `give_back`, and longer when it is kept by
+/// then: until each `keep` of it was followed by a `let_go`, in any order.
 class buffer_ring {
   public:
-    buffer_ring(ring& owner, std::size_t buffer_bytes, unsigned count);
+    buffer_ring(ring& owner, const loop_options& options);
     ~buffer_ring();
     buffer_ring(const buffer_ring&) = delete;
     buffer_ring& operator=(const buffer_ring&) = delete;
@@ -66,9 +68,28 @@ class buffer_ring {
     /// The slice is not used any more.
     void give_back(std::uint32_t lease, std::byte* data, std::size_t length) noexcept {
         --lent_;
-        detail::poison(data, length);
-        if (lease & last_slice) recycle(static_cast<std::uint16_t>(lease));
+        if constexpr (detail::memory_is_watched) poison_unless_kept(lease, data, length);
+        if (lease & last_slice) filled(static_cast<std::uint16_t>(lease));
     }
+    /// Keeps the slice that `data` lies in. `no_slice`: the bound is reached.
+    detail::slice_name keep(const std::byte* data) noexcept {
+        if (!accounts_.has_room()) return detail::no_slice;
+        const auto buffer = static_cast<detail::slice_name>(
+            static_cast<std::size_t>(data - memory_) / buffer_bytes_);
+        accounts_.keep(buffer);
+        return buffer;
+    }
+    /// One more of those who keep it.
+    void keep_again(detail::slice_name buffer) noexcept { accounts_.keep(buffer); }
+    /// One less.
+    void let_go(detail::slice_name buffer) noexcept {
+        if (accounts_.let_go(buffer) && !owner_.foreign_process()) {
+            recycle(static_cast<std::uint16_t>(buffer));
+        }
+    }
+    bool has_lease_room() const noexcept { return accounts_.has_room(); }
+    /// The memory, for leases that live longer than the ring.
+    std::shared_ptr<void> memory() const noexcept { return memory_map_; }
     bool incremental() const noexcept { return incremental_; }
     std::size_t lent() const noexcept { return lent_; }
     static constexpr std::uint16_t group = 0;
@@ -76,6 +97,9 @@ class buffer_ring {
   private:
     static constexpr std::uint32_t last_slice =
         1U << 16;  // lease flag: the kernel is done with the buffer
+    void poison_unless_kept(std::uint32_t lease, const std::byte* data,
+                            std::size_t length) const noexcept;
+    void filled(std::uint16_t buffer) noexcept;
     void recycle(std::uint16_t buffer) noexcept;
     static constexpr unsigned max_count = 32768;  // the kernel's limit
     int set_up_entries(unsigned flags);
@@ -91,9 +115,10 @@ class buffer_ring {
     bool incremental_ = false;
     io_uring_buf_ring* entries_ = nullptr;
     mapping entries_memory_;
-    mapping memory_map_;
+    std::shared_ptr<mapping> memory_map_;
     std::byte* memory_ = nullptr;
     std::vector<std::uint32_t> used_;  // bytes of each buffer the kernel has filled
+    detail::slice_accounts accounts_{1, 1, 1};
     std::uint16_t tail_ = 0;
     std::size_t lent_ = 0;
 };

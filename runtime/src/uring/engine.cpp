@@ -67,7 +67,7 @@ class uring_engine final : public detail::engine {
   public:
     explicit uring_engine(const loop_options& options)
         : ring_(options),
-          buffers_(ring_, options.ring_buffer_bytes, options.ring_buffer_count),
+          buffers_(ring_, options),
           datagram_count_(std::min(datagrams_for_each * options.ring_buffer_count, 4096U)) {
         bell_ = std::make_shared<bell>(ring_);
         // Room for what a turn usually has, so that memory is asked for here and not in the midst.
@@ -235,6 +235,11 @@ class uring_engine final : public detail::engine {
         if (done.lease & datagram_buffers::lease_mark) return datagrams_->give_back(done.lease);
         buffers_.give_back(done.lease, done.data, static_cast<std::size_t>(done.res));
     }
+    detail::slice_name keep(const std::byte* data) noexcept override { return buffers_.keep(data); }
+    void keep_again(detail::slice_name slice) noexcept override { buffers_.keep_again(slice); }
+    void let_go(detail::slice_name slice) noexcept override { buffers_.let_go(slice); }
+    bool has_lease_room() const noexcept override { return buffers_.has_lease_room(); }
+    std::shared_ptr<void> kept_memory() const noexcept override { return buffers_.memory(); }
     bool wake(detail::engine* near) noexcept override {
         if (near && bell_->takes_messages() && near->carry(bell_)) return false;
         bell_->ring();

@@ -180,6 +180,11 @@ class planner {
         if (receives(seen_.back())) return 1;
         return sends(seen_.back()) ? 1 + seen_.size() % 3 : 0;
     }
+    void note(door_call call, int fd, const void* data, std::size_t length) {
+        if (!what_.notes_memory || length == 0) return;
+        memory_.push_back({call, fd, static_cast<const std::byte*>(data), length});
+    }
+    const std::vector<injection::memory_use>& memory() const noexcept { return memory_; }
     const std::vector<door_call>& seen() const noexcept { return seen_; }
     std::size_t struck() const noexcept { return struck_; }
 
@@ -193,6 +198,7 @@ class planner {
 
     const injection::settings what_;
     std::vector<door_call> seen_;
+    std::vector<injection::memory_use> memory_;
     std::size_t struck_ = 0;
 };
 
@@ -207,6 +213,7 @@ class injecting_engine final : public detail::engine {
 
     void recv(op& request, int fd, std::span<std::byte> into) noexcept override {
         const treatment how = next(door_call::recv, fd);
+        plan_.note(door_call::recv, fd, into.data(), into.size());
         start(request, how, {}, [this, &request, fd, room = into.first(how.cut(into.size()))] {
             inner_->recv(request, fd, room);
         });
@@ -219,6 +226,7 @@ class injecting_engine final : public detail::engine {
     void send(op& request, int fd, std::span<const std::byte> from,
               io::send_mode mode) noexcept override {
         const treatment how = next(door_call::send, fd);
+        plan_.note(door_call::send, fd, from.data(), from.size());
         // A fast send that really is short tells at once; this one does not know that it is.
         short_fast_send_ |= mode == io::send_mode::fast && how.cut(from.size()) < from.size();
         start(request, how, {.offered_bytes = from.size()},
@@ -229,7 +237,10 @@ class injecting_engine final : public detail::engine {
     void send_pieces(op& request, int fd, std::span<const iovec> pieces) noexcept override {
         const treatment how = next(door_call::send_pieces, fd);
         std::size_t offered = 0;
-        for (const iovec& piece : pieces) offered += piece.iov_len;
+        for (const iovec& piece : pieces) {
+            offered += piece.iov_len;
+            plan_.note(door_call::send_pieces, fd, piece.iov_base, piece.iov_len);
+        }
         std::size_t left = how.cut(offered);
         std::vector<iovec> parts;
         for (const iovec& piece : pieces) {
@@ -328,6 +339,10 @@ class injecting_engine final : public detail::engine {
         forward_due();
         const std::size_t before = out.size();
         inner_->poll(deadline, out);
+        for (std::size_t i = before; i < out.size(); ++i) {
+            if (!(out[i].flags & op_flags::lent) || out[i].res < 0) continue;
+            plan_.note(door_call::recv_ring, -1, out[i].data, static_cast<std::size_t>(out[i].res));
+        }
         adjust(out, before);
         out.insert(out.end(), made_here_.begin(), made_here_.end());
         made_here_.clear();
@@ -346,6 +361,11 @@ class injecting_engine final : public detail::engine {
         inner_->release(whole->whole);
         lent_.erase(whole);
     }
+    detail::slice_name keep(const std::byte* data) noexcept override { return inner_->keep(data); }
+    void keep_again(detail::slice_name slice) noexcept override { inner_->keep_again(slice); }
+    void let_go(detail::slice_name slice) noexcept override { inner_->let_go(slice); }
+    bool has_lease_room() const noexcept override { return inner_->has_lease_room(); }
+    std::shared_ptr<void> kept_memory() const noexcept override { return inner_->kept_memory(); }
     bool wake(engine* near) noexcept override { return inner_->wake(near); }
     bool carry(const std::shared_ptr<uring::bell>& to) noexcept override {
         return inner_->carry(to);
@@ -380,6 +400,7 @@ class injecting_engine final : public detail::engine {
     }
     std::int64_t try_send(int fd, std::span<const std::byte> from) noexcept override {
         const treatment how = next(door_call::try_send, fd);
+        plan_.note(door_call::try_send, fd, from.data(), from.size());
         return how.failure ? -how.failure : inner_->try_send(fd, from.first(how.cut(from.size())));
     }
     /// Short: so many messages, not bytes.
@@ -612,6 +633,9 @@ loop_options injection::options(loop_options base) {
 }
 
 const std::vector<door_call>& injection::seen() const noexcept { return wrapper_->plan.seen(); }
+const std::vector<injection::memory_use>& injection::memory() const noexcept {
+    return wrapper_->plan.memory();
+}
 std::size_t injection::struck() const noexcept { return wrapper_->plan.struck(); }
 
 }  // namespace ouro::testing

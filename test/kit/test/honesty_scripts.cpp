@@ -77,6 +77,10 @@ void running::noted(op& done) noexcept {
     if ((done.flags & op_flags::lent) && done.res > 0) {
         self.received.append(reinterpret_cast<const char*>(done.data),
                              static_cast<std::size_t>(done.res));
+        if (self.keeps) {
+            self.leases.push_back(
+                io::keep(loop::current(), {done.data, static_cast<std::size_t>(done.res)}));
+        }
     }
     if (done.flags & op_flags::more) return;
     ++self.terminals;

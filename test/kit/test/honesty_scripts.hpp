@@ -21,6 +21,7 @@
 #include <ouro/net/address.hpp>
 #include <ouro/net/socket.hpp>
 #include <ouro/runtime/io.hpp>
+#include <ouro/runtime/lease.hpp>
 #include <ouro/runtime/loop.hpp>
 #include <ouro/runtime/op.hpp>
 #include <ouro/runtime/spawn.hpp>
@@ -95,6 +96,8 @@ struct running : op {
     int terminals = 0;         ///< completions without `more`
     std::string received;      ///< what shared-ring receives lent
     std::string room;          ///< memory for a receive
+    bool keeps = false;        ///< whether `leases` keeps what is lent
+    std::vector<buffer_lease> leases;
 
   private:
     static void noted(op& done) noexcept;

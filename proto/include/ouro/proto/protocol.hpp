@@ -6,6 +6,7 @@
 
 #include <ouro/net/socket.hpp>
 #include <ouro/runtime/error.hpp>
+#include <ouro/runtime/lease.hpp>
 
 namespace ouro {
 
@@ -45,6 +46,21 @@ class protocol : public base_protocol {
     virtual void data_received(bytes data);
     /// The peer will send no more. True keeps the connection open for writing; false, the default,
     /// closes it once what is queued has been sent (rules 302, 303).
+    virtual bool eof_received();
+};
+
+/// A byte stream, handed over as leases of what the kernel wrote: `made (data* eof?)? lost`. For
+/// who passes the bytes on (`write_transport::write`) or keeps them, without a copy.
+///
+/// The memory is shared by all connections of the loop. When leases hold as much of it as they may
+/// (`loop_options::lease_bytes`), the transport stops to receive until some have come back.
+class lease_protocol : public base_protocol {
+  public:
+    /// The connection stands; keep `link` to write (rule 262).
+    virtual void connection_made(std::shared_ptr<transport> link);
+    /// Bytes arrived, never none, in order.
+    virtual void data_received(buffer_lease data) = 0;
+    /// As `protocol::eof_received`.
     virtual bool eof_received();
 };
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <ouro/proto/protocol.hpp>
+#include <ouro/proto/transport_statistics.hpp>
 
 namespace ouro {
 
@@ -103,6 +104,9 @@ class write_transport : public virtual base_transport {
     virtual std::error_code write(bytes data) = 0;
     /// Queues `data` without copying it.
     virtual std::error_code write(std::vector<std::byte>&& data) = 0;
+    /// Queues what a lease holds. The library's stream transports keep the lease until the kernel
+    /// has taken the bytes, and copy nothing; a transport that does not know leases copies.
+    virtual std::error_code write(buffer_lease data) { return write(data.view()); }
     /// Queues all `chunks` in order, applying the high watermark once (rules 331, 332).
     virtual std::error_code writelines(std::span<const bytes> chunks) = 0;
     /// Queues a text.
@@ -129,6 +133,10 @@ class write_transport : public virtual base_transport {
 };
 
 /// A two-way byte stream.
-class transport : public read_transport, public write_transport {};
+class transport : public read_transport, public write_transport {
+  public:
+    /// What it has done and what it holds. A transport that counts nothing gives zeros.
+    virtual transport_statistics statistics() const noexcept { return {}; }
+};
 
 }  // namespace ouro

@@ -22,6 +22,7 @@ using clock = std::chrono::steady_clock;
 
 class loop;
 class thread_pool;
+struct connection_record;
 template <class T>
 class task;
 template <class T>
@@ -66,6 +67,9 @@ struct loop_options {
     std::size_t ring_buffer_bytes = 256 * 1024;
     /// How many of them, a power of two.
     unsigned ring_buffer_count = 16;
+    /// How much of that memory leases may withhold from the kernel; 0: half of it
+    /// (`buffer_lease`).
+    std::size_t lease_bytes = 0;
     /// Slow-callback reports and thread checks; also by OURO_DEBUG=1 in the environment.
     bool debug = false;
     /// Kernel features to do without (`uring_feature`), for tests of older kernels.
@@ -95,6 +99,7 @@ struct loop_counters {
     std::size_t descriptors = 0;   ///< open descriptors made or adopted through the door
     std::size_t resources = 0;     ///< live transports, servers and sockets
     std::size_t lent_buffers = 0;  ///< shared receive buffers being read by a protocol
+    std::size_t leases = 0;        ///< slices of shared receive buffers that somebody keeps
 
     /// What is not zero, as in "2 tasks, 1 open descriptors"; empty when all is.
     std::string describe() const;
@@ -113,6 +118,9 @@ struct loop_statistics {
     std::uint64_t enter_retries = 0;     ///< io_uring_enter calls that gave EINTR, EAGAIN or EBUSY
     std::uint64_t wakes = 0;             ///< wake-ups by other threads
     std::uint64_t ring_wakes = 0;        ///< those of them that came as messages between rings
+    std::uint64_t leases = 0;            ///< slices of shared receive buffers that were kept
+    std::uint64_t lease_copies = 0;      ///< what came while leases held all they may: copied
+    std::uint64_t lease_waits = 0;       ///< receives that were stopped until leases came back
 };
 
 /// How bad a report is.
@@ -253,6 +261,12 @@ class loop {
     /// Prints `report` on stderr.
     void default_exception_handler(const failure_report& report) noexcept;
 
+    /// Has `log` called with the record of each connection when it is lost, after
+    /// `connection_lost`; what it throws is reported. An empty function ends that.
+    ///
+    /// Cost  none for connections that live; without a log none at all.
+    void set_connection_log(function<void(const connection_record&)> log);
+
     /// Debug mode: reports callbacks slower than `slow_callback_duration` and checks threads (rules
     /// 51, 77-79).
     void set_debug(bool enabled) noexcept;
@@ -306,6 +320,12 @@ void remove_resource(loop& home, loop_resource& resource) noexcept;
 /// Where the descriptors are noted that others watch, or null (net/readiness.hpp).
 struct watch_table;
 watch_table*& watches_of(loop& home) noexcept;
+/// When the turn began, to a few milliseconds.
+clock::time_point turn_time(loop& home) noexcept;
+/// Whether anybody wants records of connections.
+bool logs_connections(loop& home) noexcept;
+/// Gives one to the log.
+void log_connection(loop& home, const connection_record& ended);
 }  // namespace detail
 
 }  // namespace ouro

@@ -29,6 +29,7 @@ namespace ouro::testing::sim {
 namespace {
 
 using ouro::detail::completion;
+using ouro::detail::slice_name;
 using std::chrono::microseconds;
 
 // What one turn of the loop takes at least: time goes on even for a loop that never waits.
@@ -99,14 +100,15 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
           sq_entries_(options.sq_entries),
           cq_entries_(options.cq_entries),
           buffer_bytes_(options.ring_buffer_bytes),
-          buffers_(options.ring_buffer_count),
+          buffers_(std::make_shared<std::vector<buffer>>(options.ring_buffer_count)),
+          kept_(options.ring_buffer_count, options.ring_buffer_bytes, options.lease_bytes),
           datagram_buffers_(options.ring_buffer_count) {
         world_.engine = this;
     }
     ~sim_engine() override {
         for (auto& [request, held] : in_flight_) let_go(*held);
         world_.engine = nullptr;
-        for (auto& each : buffers_) {
+        for (auto& each : *buffers_) {
             if (each.memory) ouro::detail::unpoison(each.memory.get(), buffer_bytes_);
         }
     }
@@ -231,11 +233,22 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         if (done.lease & datagram_buffers::lease_mark) {
             return datagram_buffers_.give_back(done.lease);
         }
-        buffer& lent = buffers_[done.lease];
-        lent.lent = false;
         --lent_;
-        ouro::detail::poison(lent.memory.get(), buffer_bytes_);
+        if (kept_.filled(done.lease)) recycle(done.lease);
     }
+    slice_name keep(const std::byte* data) noexcept override {
+        if (!kept_.has_room()) return ouro::detail::no_slice;
+        slice_name which = 0;
+        while (!(*buffers_)[which].holds(data, buffer_bytes_)) ++which;
+        kept_.keep(which);
+        return which;
+    }
+    void keep_again(slice_name slice) noexcept override { kept_.keep(slice); }
+    void let_go(slice_name slice) noexcept override {
+        if (kept_.let_go(slice)) recycle(slice);
+    }
+    bool has_lease_room() const noexcept override { return kept_.has_room(); }
+    std::shared_ptr<void> kept_memory() const noexcept override { return buffers_; }
     bool wake(engine*) noexcept override {
         const std::lock_guard lock(wake_guard_);
         woken_ = true;
@@ -380,8 +393,12 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         bool cancels;
     };
     struct buffer {
-        std::unique_ptr<std::byte[]> memory;
+        std::unique_ptr<std::byte[]> memory{};
         bool lent = false;
+
+        bool holds(const std::byte* data, std::size_t size) const noexcept {
+            return memory && data >= memory.get() && data < memory.get() + size;
+        }
     };
     struct done_op {
         completion what;
@@ -533,13 +550,13 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
                 return end == -EAGAIN ? wait(held) : finish(held, end);
             }
             const std::size_t free = free_buffer();
-            if (free == buffers_.size() || world_.luck.strikes(fault_kind::ring_exhausted)) {
+            if (free == buffers_->size() || world_.luck.strikes(fault_kind::ring_exhausted)) {
                 ++exhausted_;
                 stop_waiting(held);
                 starved_.push_back(held.request);
                 return;
             }
-            buffer& into = buffers_[free];
+            buffer& into = (*buffers_)[free];
             ouro::detail::unpoison(into.memory.get(), buffer_bytes_);
             const std::int64_t got = world_.receive(held.on, {into.memory.get(), buffer_bytes_});
             if (got <= 0) {
@@ -581,11 +598,17 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     }
     std::size_t free_buffer() noexcept {
         std::size_t i = 0;
-        while (i < buffers_.size() && buffers_[i].lent) ++i;
-        if (i < buffers_.size() && !buffers_[i].memory) {
-            buffers_[i].memory = std::make_unique<std::byte[]>(buffer_bytes_);
+        std::vector<buffer>& all = *buffers_;
+        while (i < all.size() && all[i].lent) ++i;
+        if (i < all.size() && !all[i].memory) {
+            all[i].memory = std::make_unique<std::byte[]>(buffer_bytes_);
         }
         return i;
+    }
+    void recycle(slice_name which) noexcept {
+        buffer& free = (*buffers_)[which];
+        free.lent = false;
+        ouro::detail::poison(free.memory.get(), buffer_bytes_);
     }
     /// Queues one of several completions; false when chance has it be the last.
     bool goes_on(pending& held, completion done) noexcept {
@@ -797,7 +820,8 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     std::vector<staged> staged_;
     std::vector<op*> starved_;
     std::vector<done_op> completions_;
-    std::vector<buffer> buffers_;
+    std::shared_ptr<std::vector<buffer>> buffers_;  // leases may live longer than this
+    ouro::detail::slice_accounts kept_;
     std::size_t lent_ = 0;
     datagram_buffers datagram_buffers_;
     std::uint64_t busy_turns_ = 0;

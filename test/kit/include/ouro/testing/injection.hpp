@@ -1,6 +1,7 @@
 // An engine around another one that fails, shortens or delays what goes through the door.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -76,6 +77,15 @@ class injection {
         /// Every receive from a stream socket gets one byte at most, every send to one takes 1 to 3
         /// bytes (faults 1, 2). Datagrams stay whole.
         bool hostile_io = false;
+        /// Whether `memory` is kept.
+        bool notes_memory = false;
+    };
+    /// Memory that the kernel wrote to, or was asked to read from.
+    struct memory_use {
+        door_call call{};
+        int fd = -1;  ///< -1 for what `recv_ring` lends
+        const std::byte* data = nullptr;
+        std::size_t length = 0;
     };
     injection();
     explicit injection(settings what);
@@ -91,6 +101,9 @@ class injection {
     const std::vector<door_call>& seen() const noexcept;
     /// How many faults struck.
     std::size_t struck() const noexcept;
+    /// What each receive was given or lent, and what each send was: bytes that leave from where
+    /// they came were not copied on the way.
+    const std::vector<memory_use>& memory() const noexcept;
 
   private:
     class wrapper;

@@ -1,0 +1,26 @@
+// The proxy as a program: proxy PORT TARGET, as in `proxy 8080 127.0.0.1:80`.
+#include <cstdio>
+#include <string>
+
+#include "proxy.hpp"
+
+ouro::task<> run_proxy(std::string port, std::string to) {
+    const auto where = co_await ouro::address::parse("127.0.0.1:" + port);
+    const auto target = co_await ouro::address::parse(to);
+    ouro::loop::current().set_connection_log([](const ouro::connection_record& ended) {
+        std::printf("%s\n", ended.describe().c_str());
+        std::fflush(stdout);
+    });
+    auto server = co_await proxy::serve(where, target);
+    std::printf("listening on %s\n", server.addresses().front().to_string().c_str());
+    std::fflush(stdout);
+    co_await server.serve_forever();
+}
+
+int main(int argc, char** argv) {
+    if (argc != 3) {
+        std::fprintf(stderr, "usage: %s PORT TARGET\n", argv[0]);
+        return 2;
+    }
+    return ouro::run(run_proxy, std::string(argv[1]), std::string(argv[2]));
+}

@@ -1,0 +1,185 @@
+"""Drives the proxy with real sockets: bytes both ways, half-close, a slow reader, a reset, and a
+server that is not there.
+
+usage: proxy_test.py PROXY
+"""
+
+import hashlib
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+MEBIBYTE = 1 << 20
+PATIENCE = 20
+
+
+class Upstream:
+    """A server that treats every connection with `serve(connection)`."""
+
+    def __init__(self, serve):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self._serve = serve
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            connection.settimeout(PATIENCE)
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+
+def receive_all(connection):
+    pieces = []
+    while piece := connection.recv(256 * 1024):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+class Proxy:
+    def __init__(self, binary, target_port):
+        self.process = subprocess.Popen([binary, "0", f"127.0.0.1:{target_port}"],
+                                        stdout=subprocess.PIPE, text=True)
+        self.port = int(self.process.stdout.readline().strip().rpartition(":")[2])
+
+    def connect(self):
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+        return client
+
+    def resident_bytes(self):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            return 1024 * int(re.search(r"VmRSS:\s+(\d+)", status.read())[1])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.communicate(timeout=PATIENCE)
+        finally:
+            self.process.kill()
+
+
+def check(holds, what):
+    if not holds:
+        sys.exit(f"proxy_test: {what}")
+
+
+def an_answer_comes_after_half_a_close(binary):
+    """The server answers with a digest once the client has said all it has to say."""
+    def digest(connection):
+        with connection:
+            connection.sendall(hashlib.sha256(receive_all(connection)).digest())
+
+    upstream = Upstream(digest)
+    with Proxy(binary, upstream.port) as proxy:
+        for size in (0, 1, 1000, 300_000, 8 * MEBIBYTE):
+            data = os.urandom(size)
+            with proxy.connect() as client:
+                client.sendall(data)
+                client.shutdown(socket.SHUT_WR)
+                answer = receive_all(client)
+            check(answer == hashlib.sha256(data).digest(), f"wrong answer to {size} bytes")
+
+
+def bytes_cross_both_ways_at_once(binary):
+    def echo(connection):
+        with connection:
+            while piece := connection.recv(65536):
+                connection.sendall(piece)
+
+    upstream = Upstream(echo)
+    data = os.urandom(16 * MEBIBYTE)
+    with Proxy(binary, upstream.port) as proxy:
+        def one(outcomes):
+            with proxy.connect() as client:
+                def send():
+                    client.sendall(data)
+                    client.shutdown(socket.SHUT_WR)
+                sender = threading.Thread(target=send)
+                sender.start()
+                outcomes.append(receive_all(client) == data)
+                sender.join()
+
+        outcomes = []
+        clients = [threading.Thread(target=one, args=(outcomes,)) for _ in range(4)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+        check(outcomes == [True] * 4, f"echoes: {outcomes}")
+
+
+def a_slow_reader_slows_the_sender_down(binary):
+    """What is sent faster than it is read waits at the sender, not in the proxy."""
+    total = 256 * MEBIBYTE
+    sent = [0]
+
+    def flood(connection):
+        block = bytes(MEBIBYTE)
+        with connection:
+            while sent[0] < total:
+                connection.sendall(block)
+                sent[0] += len(block)
+
+    upstream = Upstream(flood)
+    with Proxy(binary, upstream.port) as proxy:
+        with proxy.connect() as client:
+            before = -1
+            while before != sent[0]:
+                before = sent[0]
+                time.sleep(0.3)
+            check(sent[0] < total, "everything was taken although nobody reads")
+            check(proxy.resident_bytes() < 64 * MEBIBYTE,
+                  f"the proxy holds {proxy.resident_bytes()} bytes")
+            received = 0
+            while piece := client.recv(MEBIBYTE):
+                received += len(piece)
+            check(received == total, f"{received} of {total} bytes came")
+
+
+def the_end_of_one_side_ends_the_other(binary):
+    ended = threading.Event()
+
+    def wait(connection):
+        with connection:
+            try:
+                connection.recv(1)
+            except OSError:
+                pass
+            ended.set()
+
+    upstream = Upstream(wait)
+    with Proxy(binary, upstream.port) as proxy:
+        client = proxy.connect()
+        time.sleep(0.2)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()  # a reset
+        check(ended.wait(PATIENCE), "the server did not hear of the client's reset")
+    upstream.listener.close()
+    with Proxy(binary, upstream.port) as proxy, proxy.connect() as client:
+        try:
+            check(client.recv(1) == b"", "data from a server that is not there")
+        except ConnectionResetError:
+            pass
+
+
+def main():
+    binary = sys.argv[1]
+    for test in (an_answer_comes_after_half_a_close, bytes_cross_both_ways_at_once,
+                 a_slow_reader_slows_the_sender_down, the_end_of_one_side_ends_the_other):
+        test(binary)
+        print(test.__name__.replace("_", " "))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+// Leases on a transport: kept, passed on, bounded.
+#include <ouro/proto/protocol.hpp>
+
+#include <algorithm>
+#include <random>
+
+#include "recorder.hpp"
+
+namespace ouro::test {
+namespace {
+
+constexpr way leasing_ways[] = {{kind::leasing, medium::tcp}, {kind::leasing, medium::unix_stream}};
+
+std::string all_of(const std::vector<buffer_lease>& leases) {
+    std::string text;
+    for (const buffer_lease& each : leases) text += as_text(each.view());
+    return text;
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(leasing)
+
+OURO_ASYNC_TEST(what_is_kept_does_not_change) {
+    for (const way& how : leasing_ways) {
+        BOOST_TEST_INFO_SCOPE(how);
+        auto on = co_await connect_recorder(how);
+        on.seen->keeps_leases = true;
+        const std::string sent = pattern(100'000);
+        auto sending = spawn(send_text(on.kept_peer, sent));
+        co_await eventually([&] { return on.seen->data.size() == sent.size(); });
+        co_await sending;
+        BOOST_CHECK(all_of(on.seen->leases) == sent);
+        on.seen->keeps_leases = false;
+        auto more = spawn(send_text(on.kept_peer, sent));
+        co_await eventually([&] { return on.seen->data.size() == 2 * sent.size(); });
+        co_await more;
+        BOOST_CHECK(all_of(on.seen->leases) == sent);
+        on.seen->leases.clear();
+    }
+}
+
+// rules 735, 736
+OURO_ASYNC_TEST(who_keeps_too_much_is_not_read_until_leases_come_back) {
+    loop& home = loop::current();
+    for (const way& how : leasing_ways) {
+        BOOST_TEST_INFO_SCOPE(how);
+        const loop_statistics before = home.statistics();
+        auto on = co_await connect_recorder(how);
+        auto other = co_await connect_recorder(way{kind::streaming, how.over});
+        on.seen->keeps_leases = true;
+        const std::string sent = pattern(4'000'000);
+        auto sending = spawn(send_text(on.kept_peer, sent));
+        co_await eventually([&] { return home.statistics().lease_waits > before.lease_waits; });
+        co_await settle(20);
+        const std::size_t stuck_at = on.seen->data.size();
+        BOOST_TEST(stuck_at < sent.size());
+        // Those who keep nothing are read.
+        auto crossing = spawn(send_text(other.kept_peer, sent));
+        co_await eventually([&] { return other.seen->data.size() == sent.size(); });
+        co_await crossing;
+        BOOST_CHECK(other.seen->data == sent);
+        BOOST_TEST(on.seen->data.size() == stuck_at);
+        std::mt19937 random(735);
+        std::string dropped;
+        while (on.seen->data.size() < sent.size()) {
+            if (!on.seen->leases.empty() && !io::has_lease_room(home)) {
+                std::swap(on.seen->leases[random() % on.seen->leases.size()],
+                          on.seen->leases.back());
+                on.seen->leases.pop_back();
+            } else {
+                co_await yield();
+            }
+        }
+        co_await sending;
+        BOOST_CHECK(on.seen->data == sent);
+        on.seen->leases.clear();
+        BOOST_TEST(home.counters().leases == 0U);
+    }
+}
+
+OURO_ASYNC_TEST(pausing_and_closing_while_leases_are_awaited_is_harmless) {
+    loop& home = loop::current();
+    for (const bool closes : {false, true}) {
+        BOOST_TEST_INFO_SCOPE((closes ? "close" : "pause"));
+        const loop_statistics before = home.statistics();
+        auto on = co_await connect_recorder(leasing_ways[0]);
+        on.seen->keeps_leases = true;
+        const std::string sent = pattern(3'000'000);
+        auto sending = spawn([](std::shared_ptr<socket> to, std::string text) -> task<> {
+            (void)co_await as_result(to->send_all(as_bytes(text)));
+        }(on.kept_peer, sent));
+        co_await eventually([&] { return home.statistics().lease_waits > before.lease_waits; });
+        if (closes) {
+            on.link->close();
+            co_await eventually([&] { return on.seen->lost(); });
+            on.seen->leases.clear();
+            on.peer.close();
+            co_await sending;
+            continue;
+        }
+        on.link->pause_reading();
+        const std::size_t held_at = on.seen->data.size();
+        on.seen->leases.clear();
+        on.seen->keeps_leases = false;
+        co_await settle(20);
+        BOOST_TEST(on.seen->data.size() == held_at);
+        on.link->resume_reading();
+        co_await eventually([&] { return on.seen->data.size() == sent.size(); });
+        BOOST_CHECK(on.seen->data == sent);
+        co_await sending;
+    }
+}
+
+// rules 289, 728
+OURO_ASYNC_TEST(another_kind_of_protocol_does_not_wait_for_leases) {
+    loop& home = loop::current();
+    for (const kind to : {kind::streaming, kind::buffered}) {
+        BOOST_TEST_INFO_SCOPE("to " << name_of(to));
+        const loop_statistics before = home.statistics();
+        auto on = co_await connect_recorder(leasing_ways[0]);
+        on.seen->keeps_leases = true;
+        const std::string sent = pattern(3'000'000);
+        auto sending = spawn(send_text(on.kept_peer, sent));
+        co_await eventually([&] { return home.statistics().lease_waits > before.lease_waits; });
+        auto next = make_recorder(to);
+        next->made = 1;
+        on.link->set_protocol(next->as_protocol());
+        const auto both = [&] { return on.seen->data.size() + next->data.size(); };
+        co_await eventually([&] { return both() == sent.size(); });
+        co_await sending;
+        BOOST_CHECK(on.seen->data + next->data == sent);
+        on.seen->leases.clear();
+    }
+}
+
+// rules 720, 728
+OURO_ASYNC_TEST(what_comes_while_paused_is_held_uncopied) {
+    loop& home = loop::current();
+    for (const way& how : leasing_ways) {
+        BOOST_TEST_INFO_SCOPE(how);
+        auto on = co_await connect_recorder(how);
+        on.seen->keeps_leases = true;
+        co_await settle();
+        on.link->pause_reading();
+        send_now(on.peer, "held");
+        co_await eventually([&] { return home.counters().leases == 1; });
+        send_now(on.peer, " and more");
+        co_await settle(10);
+        BOOST_TEST(on.seen->data.empty());
+        on.link->resume_reading();
+        co_await eventually([&] { return on.seen->data == "held and more"; });
+        BOOST_TEST(!on.seen->leases.front().is_copy());
+        on.seen->leases.clear();
+    }
+}
+
+OURO_ASYNC_TEST(a_lease_outlives_its_transport) {
+    for (const way& how : leasing_ways) {
+        BOOST_TEST_INFO_SCOPE(how);
+        auto on = co_await connect_recorder(how);
+        on.seen->keeps_leases = true;
+        send_now(on.peer, "kept");
+        end_now(on.peer);
+        co_await eventually([&] { return on.seen->lost(); });
+        on.link.reset();
+        on.seen->link.reset();
+        co_await settle();
+        BOOST_TEST(loop::current().counters().leases == 1U);
+        BOOST_TEST(all_of(on.seen->leases) == "kept");
+        on.seen->leases.clear();
+    }
+}
+
+// rules 724, 729, 730
+OURO_ASYNC_TEST(a_written_lease_is_held_until_the_kernel_has_taken_it) {
+    loop& home = loop::current();
+    for (const way& how : leasing_ways) {
+        BOOST_TEST_INFO_SCOPE(how);
+        auto on = co_await connect_recorder(how);
+        auto to = co_await connect_narrow(way{kind::streaming, how.over});
+        on.seen->keeps_leases = true;
+        const std::string sent = pattern(100'000);
+        auto sending = spawn(send_text(on.kept_peer, sent));
+        co_await eventually([&] { return on.seen->data.size() == sent.size(); });
+        co_await sending;
+        const std::string front = pattern(too_much_bytes, 1);
+        to.link->write(front);
+        to.link->write("<");
+        for (auto& each : on.seen->leases) to.link->write(std::move(each));
+        on.seen->leases.clear();
+        to.link->write(">");
+        BOOST_TEST(home.counters().leases > 0U);
+        co_await settle(10);
+        BOOST_TEST(home.counters().leases > 0U);
+        BOOST_CHECK(co_await read_text(to.peer, front.size()) == front);
+        BOOST_CHECK(co_await read_text(to.peer, sent.size() + 2) == "<" + sent + ">");
+        co_await eventually([&] { return home.counters().leases == 0; });
+    }
+}
+
+OURO_ASYNC_TEST(an_abort_gives_written_leases_back) {
+    loop& home = loop::current();
+    auto on = co_await connect_recorder(leasing_ways[0]);
+    auto to = co_await connect_narrow(way{});
+    on.seen->keeps_leases = true;
+    send_now(on.peer, "kept");
+    co_await eventually([&] { return on.seen->data == "kept"; });
+    to.link->write(pattern(too_much_bytes));
+    to.link->write(std::move(on.seen->leases.front()));
+    on.seen->leases.clear();
+    to.link->abort();
+    co_await eventually([&] { return to.seen->lost(); });
+    BOOST_TEST(home.counters().leases == 0U);
+    BOOST_CHECK(!to.link->write(buffer_lease::copy_of(as_bytes("dropped"))));
+}
+
+// rule 346
+OURO_ASYNC_TEST(a_lease_after_the_end_is_refused) {
+    auto on = co_await connect_recorder(leasing_ways[0]);
+    on.link->write_eof();
+    BOOST_CHECK(on.link->write(buffer_lease::copy_of(as_bytes("late"))) == errc::write_after_eof);
+}
+
+// rule 312
+OURO_ASYNC_TEST(large_buffers_get_large_receives) {
+    for (const medium over : {medium::tcp, medium::unix_stream}) {
+        auto seen = make_recorder(kind::buffered);
+        seen->memory.resize(1024 * 1024);
+        auto on = co_await connect_recorder(seen, over);
+        on.link->pause_reading();
+        auto sending = spawn(send_text(on.kept_peer, pattern(2'000'000)));
+        // One receive may be under way; what comes behind it waits in the socket.
+        co_await settle(50);
+        on.link->resume_reading();
+        co_await eventually([&] { return seen->data.size() == 2'000'000; });
+        co_await sending;
+        BOOST_CHECK(seen->data == pattern(2'000'000));
+        const std::size_t largest = *std::max_element(seen->chunks.begin(), seen->chunks.end());
+        BOOST_TEST(largest > 64U * 1024);
+    }
+}
+
+BOOST_AUTO_TEST_SUITE_END()
+
+}  // namespace ouro::test
