@@ -64,6 +64,10 @@ class engine {
     virtual void connect(op&, int fd, const sockaddr* peer, socklen_t length) noexcept = 0;
     virtual void read(op&, int fd, std::span<std::byte> into) noexcept = 0;
     virtual void poll_fd(op&, int fd, std::uint32_t events) noexcept = 0;
+    virtual void fetch(op&, const io::carrier& into, int file, std::uint64_t offset,
+                       std::size_t count) noexcept = 0;
+    virtual void read_at(op&, int file, std::uint64_t offset,
+                         std::span<std::byte> into) noexcept = 0;
     /// False: this engine leaves names to `getaddrinfo` on a thread.
     virtual bool resolve(io::resolve_op&) noexcept { return false; }
     /// True: this engine plays threads. It completes the job when its turn has come, and the job
@@ -117,6 +121,11 @@ class engine {
     virtual int watch_signals(int fd, std::uint64_t mask) noexcept;
     virtual int take_signal(int fd) noexcept;
     virtual bool signal_is_untouched(int signum) noexcept;
+    virtual int open_carrier(io::carrier& into) noexcept;
+    virtual void close_carrier(const io::carrier& used) noexcept;
+    virtual std::int64_t try_forward(const io::carrier& from, int fd, std::size_t count) noexcept;
+    virtual std::int64_t take(const io::carrier& from, std::span<std::byte> into) noexcept;
+    virtual int set_position(int file, std::uint64_t offset) noexcept;
 };
 
 /// What a test puts between a loop and the kernel, and is told of it. `loop_options::rig`.

@@ -54,6 +54,10 @@ constexpr int local_name_errors[] = {ENOBUFS};
 constexpr int peer_name_errors[] = {ENOTCONN, ENOBUFS};
 constexpr int watch_signals_errors[] = {EMFILE, ENFILE, ENOMEM};
 
+constexpr int fetch_errors[] = {EIO, ENOMEM, EINVAL};
+constexpr int read_at_errors[] = {EIO, ENOMEM};
+constexpr int open_carrier_errors[] = {EMFILE, ENFILE, ENOMEM};
+
 constexpr call_facts facts[] = {
     {"recv", recv_errors},
     {"recv_ring", recv_ring_errors},
@@ -77,18 +81,28 @@ constexpr call_facts facts[] = {
     {"local_name", local_name_errors},
     {"peer_name", peer_name_errors},
     {"watch_signals", watch_signals_errors},
+    {"fetch", fetch_errors},
+    {"read_at", read_at_errors},
+    {"open_carrier", open_carrier_errors},
+    {"try_forward", try_send_errors},
 };
-static_assert(std::size(facts) == std::size_t(door_call::watch_signals) + 1, "facts of each call");
+static_assert(std::size(facts) == std::size_t(door_call::try_forward) + 1, "facts of each call");
 
-constexpr bool completes(door_call call) noexcept { return call <= door_call::offload; }
+constexpr bool reads_file(door_call call) noexcept {
+    return call == door_call::fetch || call == door_call::read_at;
+}
+constexpr bool completes(door_call call) noexcept {
+    return call <= door_call::offload || reads_file(call);
+}
 constexpr bool receives(door_call call) noexcept {
     return call == door_call::recv || call == door_call::recv_ring;
 }
 constexpr bool sends(door_call call) noexcept {
-    return call == door_call::send || call == door_call::send_pieces || call == door_call::try_send;
+    return call == door_call::send || call == door_call::send_pieces ||
+           call == door_call::try_send || call == door_call::try_forward;
 }
 constexpr bool can_be_short(door_call call) noexcept {
-    return receives(call) || sends(call) || call == door_call::read;
+    return receives(call) || sends(call) || call == door_call::read || reads_file(call);
 }
 
 int gai_code_of(int number) noexcept {
@@ -229,6 +243,21 @@ class injecting_engine final : public detail::engine {
         start(request, next(door_call::poll, fd), {},
               [this, &request, fd, events] { inner_->poll_fd(request, fd, events); });
     }
+    void fetch(op& request, const io::carrier& into, int file, std::uint64_t offset,
+               std::size_t count) noexcept override {
+        const treatment how = plan_.next(door_call::fetch);
+        start(request, how, {}, [this, &request, into, file, offset, count = how.cut(count)] {
+            inner_->fetch(request, into, file, offset, count);
+        });
+    }
+    void read_at(op& request, int file, std::uint64_t offset,
+                 std::span<std::byte> into) noexcept override {
+        const treatment how = plan_.next(door_call::read_at);
+        start(request, how, {},
+              [this, &request, file, offset, room = into.first(how.cut(into.size()))] {
+                  inner_->read_at(request, file, offset, room);
+              });
+    }
     bool resolve(io::resolve_op& request) noexcept override {
         const treatment how = plan_.next(door_call::resolve);
         if (!how.failure && !how.turns) return inner_->resolve(request);
@@ -352,6 +381,21 @@ class injecting_engine final : public detail::engine {
     int take_signal(int fd) noexcept override { return inner_->take_signal(fd); }
     bool signal_is_untouched(int signum) noexcept override {
         return inner_->signal_is_untouched(signum);
+    }
+    int open_carrier(io::carrier& into) noexcept override {
+        const treatment how = plan_.next(door_call::open_carrier);
+        return how.failure ? -how.failure : inner_->open_carrier(into);
+    }
+    void close_carrier(const io::carrier& used) noexcept override { inner_->close_carrier(used); }
+    std::int64_t try_forward(const io::carrier& from, int fd, std::size_t count) noexcept override {
+        const treatment how = next(door_call::try_forward, fd);
+        return how.failure ? -how.failure : inner_->try_forward(from, fd, how.cut(count));
+    }
+    std::int64_t take(const io::carrier& from, std::span<std::byte> into) noexcept override {
+        return inner_->take(from, into);
+    }
+    int set_position(int file, std::uint64_t offset) noexcept override {
+        return inner_->set_position(file, offset);
     }
 
   private:

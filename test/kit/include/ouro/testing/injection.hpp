@@ -36,6 +36,10 @@ enum class door_call : std::uint8_t {
     local_name,
     peer_name,
     watch_signals,
+    fetch,
+    read_at,  // async
+    open_carrier,
+    try_forward,
 };
 /// The name of `call`.
 std::string_view to_string(door_call call) noexcept;

@@ -1,0 +1,61 @@
+// Files in a simulation.
+#include "files.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace ouro::testing::sim {
+namespace {
+
+constexpr std::size_t capacity_bytes = 256 * 1024;
+
+}  // namespace
+
+int files::open(io::carrier& into) {
+    into = {next_, next_ + 1, capacity_bytes};
+    next_ += 2;
+    carried_[into.in];
+    return 0;
+}
+
+std::int64_t files::read_at(int file, std::uint64_t offset, std::span<std::byte> into) {
+    const ssize_t got = ::pread(file, into.data(), into.size(), static_cast<off_t>(offset));
+    return got < 0 ? -errno : got;
+}
+
+std::int64_t files::fetch(const io::carrier& into, int file, std::uint64_t offset,
+                          std::size_t count) {
+    struct stat what {};
+    if (::fstat(file, &what) < 0) return -EBADF;
+    if (S_ISFIFO(what.st_mode) || S_ISSOCK(what.st_mode)) return -ESPIPE;
+    if ((::fcntl(file, F_GETFL) & O_ACCMODE) == O_WRONLY) return -EBADF;
+    if (!S_ISREG(what.st_mode)) return -EINVAL;
+    byte_vector& inside = carried_.at(into.in);
+    inside.resize(std::min(count, into.capacity));
+    const std::int64_t got = read_at(file, offset, inside);
+    inside.resize(static_cast<std::size_t>(std::max<std::int64_t>(got, 0)));
+    return got;
+}
+
+std::span<const std::byte> files::front(const io::carrier& from, std::size_t most) const {
+    const byte_vector& inside = carried_.at(from.in);
+    return std::span(inside).first(std::min(inside.size(), most));
+}
+
+void files::drop(const io::carrier& from, std::size_t count) {
+    byte_vector& inside = carried_.at(from.in);
+    inside.erase(inside.begin(), inside.begin() + static_cast<std::ptrdiff_t>(count));
+}
+
+std::int64_t files::take(const io::carrier& from, std::span<std::byte> into) {
+    const auto first = front(from, into.size());
+    std::copy(first.begin(), first.end(), into.begin());
+    drop(from, first.size());
+    return static_cast<std::int64_t>(first.size());
+}
+
+}  // namespace ouro::testing::sim
