@@ -78,6 +78,10 @@ class engine {
     virtual void recv_datagrams(op&, int fd) noexcept = 0;
     virtual void read_ring(op&, int fd) noexcept = 0;
     virtual void write(op&, int fd, std::span<const std::byte> from, io::write_mode) noexcept = 0;
+    virtual void fetch(op&, const io::carrier& into, int file, std::uint64_t offset,
+                       std::size_t count) noexcept = 0;
+    virtual void read_at(op&, int file, std::uint64_t offset,
+                         std::span<std::byte> into) noexcept = 0;
     /// False: this engine leaves names to `getaddrinfo` on a thread.
     virtual bool resolve(io::resolve_op&) noexcept { return false; }
     /// True: this engine plays threads. It completes the job when its turn has come, and the job
@@ -157,6 +161,11 @@ class engine {
     virtual int make_pipe(int (&fds)[2]) noexcept;
     virtual int kind_of(int fd, io::file_kind& into) noexcept;
     virtual void ignore_broken_pipes() noexcept;
+    virtual int open_carrier(io::carrier& into) noexcept;
+    virtual void close_carrier(const io::carrier& used) noexcept;
+    virtual std::int64_t try_forward(const io::carrier& from, int fd, std::size_t count) noexcept;
+    virtual std::int64_t take(const io::carrier& from, std::span<std::byte> into) noexcept;
+    virtual int set_position(int file, std::uint64_t offset) noexcept;
 };
 
 /// What a test puts between a loop and the kernel, and is told of it. `loop_options::rig`.

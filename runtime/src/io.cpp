@@ -116,6 +116,14 @@ void write(loop& home, op& request, int fd, std::span<const std::byte> from,
            write_mode mode) noexcept {
     if (auto* engine = begin(home, request)) engine->write(request, fd, from, mode);
 }
+void fetch(loop& home, op& request, const carrier& into, int file, std::uint64_t offset,
+           std::size_t count) noexcept {
+    if (auto* engine = begin(home, request)) engine->fetch(request, into, file, offset, count);
+}
+void read_at(loop& home, op& request, int file, std::uint64_t offset,
+             std::span<std::byte> into) noexcept {
+    if (auto* engine = begin(home, request)) engine->read_at(request, file, offset, into);
+}
 void resolve(loop& home, resolve_op& request) noexcept {
     detail::engine* const engine = begin(home, request);
     if (engine && !engine->resolve(request)) detail::start_resolve(home.state(), request);
@@ -230,6 +238,33 @@ result<file_kind> kind_of(loop& home, int fd) {
     return kind;
 }
 void ignore_broken_pipes(loop& home) noexcept { kernel(home).ignore_broken_pipes(); }
+result<carrier> open_carrier(loop& home) {
+    carrier made;
+    if (const int failed = kernel(home).open_carrier(made); failed < 0) {
+        return error::from_errno(-failed, "open a carrier of file bytes");
+    }
+    home.state().live_descriptors += 2;
+    return made;
+}
+void close_carrier(loop& home, carrier& used) noexcept {
+    if (used.in < 0) return;
+    kernel(home).close_carrier(used);
+    home.state().live_descriptors -= 2;
+    used = {};
+}
+result<std::size_t> try_forward(loop& home, const carrier& from, int fd, std::size_t count) {
+    const std::int64_t taken = kernel(home).try_forward(from, fd, count);
+    if (taken < 0) return error::from_errno(static_cast<int>(-taken));
+    return static_cast<std::size_t>(taken);
+}
+result<std::size_t> take(loop& home, const carrier& from, std::span<std::byte> into) {
+    const std::int64_t got = kernel(home).take(from, into);
+    if (got < 0) return error::from_errno(static_cast<int>(-got), "take file bytes");
+    return static_cast<std::size_t>(got);
+}
+result<> set_position(loop& home, int file, std::uint64_t offset) {
+    return checked(kernel(home).set_position(file, offset));
+}
 void adopt(loop& home, int) noexcept { ++home.state().live_descriptors; }
 void disown(loop& home, int) noexcept { --home.state().live_descriptors; }
 void discard(loop& home, int fd) noexcept { kernel(home).close(fd); }

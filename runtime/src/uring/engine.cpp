@@ -181,6 +181,21 @@ class uring_engine final : public detail::engine {
         request.length = of_datagrams | static_cast<unsigned>(fd);
         arm_datagram_receive(request);
     }
+    void fetch(op& request, const io::carrier& into, int file, std::uint64_t offset,
+               std::size_t count) noexcept override {
+        io_uring_sqe* entry = prepare(request);
+        io_uring_prep_splice(entry, file, static_cast<std::int64_t>(offset), into.in, -1,
+                             static_cast<unsigned>(std::min(count, into.capacity)), 0);
+        finish(entry, request);
+    }
+    void read_at(op& request, int file, std::uint64_t offset,
+                 std::span<std::byte> into) noexcept override {
+        io_uring_sqe* entry = prepare(request);
+        io_uring_prep_read(entry, file, into.data(), static_cast<unsigned>(into.size()), offset);
+        finish(entry, request);
+        request.engine_state = direct_receive;
+        lend(request, into.data(), into.size());
+    }
     void cancel(op& request) noexcept override {
         if (request.engine_state == starved || request.engine_state == starved_read) {
             std::erase(starved_, &request);

@@ -71,6 +71,10 @@ constexpr int write_errors[] = {EPIPE, EIO, ENOMEM};
 constexpr int try_write_errors[] = {EAGAIN, EPIPE, EIO, ENOMEM};
 constexpr int make_pipe_errors[] = {EMFILE, ENFILE, ENOMEM};
 
+constexpr int fetch_errors[] = {EIO, ENOMEM, EINVAL};
+constexpr int read_at_errors[] = {EIO, ENOMEM};
+constexpr int open_carrier_errors[] = {EMFILE, ENFILE, ENOMEM};
+
 constexpr call_facts facts[] = {
     {"recv", recv_errors},
     {"recv_ring", recv_ring_errors},
@@ -108,22 +112,31 @@ constexpr call_facts facts[] = {
     {"make_pipe", make_pipe_errors},
     {"try_write", try_write_errors},
     {"spawn", spawn_errors},
+    {"fetch", fetch_errors},
+    {"read_at", read_at_errors},
+    {"open_carrier", open_carrier_errors},
+    {"try_forward", try_send_errors},
 };
-static_assert(std::size(facts) == std::size_t(door_call::spawn) + 1, "facts of each call");
+static_assert(std::size(facts) == std::size_t(door_call::try_forward) + 1, "facts of each call");
 
+constexpr bool reads_file(door_call call) noexcept {
+    return call == door_call::fetch || call == door_call::read_at;
+}
 constexpr bool completes(door_call call) noexcept {
-    return call <= door_call::offload || call == door_call::read_ring || call == door_call::write;
+    return call <= door_call::offload || call == door_call::read_ring || call == door_call::write ||
+           reads_file(call);
 }
 constexpr bool receives(door_call call) noexcept {
     return call == door_call::recv || call == door_call::recv_ring || call == door_call::read_ring;
 }
 constexpr bool sends(door_call call) noexcept {
     return call == door_call::send || call == door_call::send_pieces ||
-           call == door_call::try_send || call == door_call::write || call == door_call::try_write;
+           call == door_call::try_send || call == door_call::write ||
+           call == door_call::try_write || call == door_call::try_forward;
 }
 constexpr bool can_be_short(door_call call) noexcept {
     return receives(call) || sends(call) || call == door_call::read ||
-           call == door_call::try_send_messages;
+           call == door_call::try_send_messages || reads_file(call);
 }
 
 int gai_code_of(int number) noexcept {
@@ -299,6 +312,21 @@ class injecting_engine final : public detail::engine {
         start(request, how, {},
               [this, &request, fd, part = from.first(how.cut(from.size())), mode] {
                   inner_->write(request, fd, part, mode);
+              });
+    }
+    void fetch(op& request, const io::carrier& into, int file, std::uint64_t offset,
+               std::size_t count) noexcept override {
+        const treatment how = plan_.next(door_call::fetch);
+        start(request, how, {}, [this, &request, into, file, offset, count = how.cut(count)] {
+            inner_->fetch(request, into, file, offset, count);
+        });
+    }
+    void read_at(op& request, int file, std::uint64_t offset,
+                 std::span<std::byte> into) noexcept override {
+        const treatment how = plan_.next(door_call::read_at);
+        start(request, how, {},
+              [this, &request, file, offset, room = into.first(how.cut(into.size()))] {
+                  inner_->read_at(request, file, offset, room);
               });
     }
     bool resolve(io::resolve_op& request) noexcept override {
@@ -482,6 +510,21 @@ class injecting_engine final : public detail::engine {
     }
     int kind_of(int fd, io::file_kind& into) noexcept override { return inner_->kind_of(fd, into); }
     void ignore_broken_pipes() noexcept override { inner_->ignore_broken_pipes(); }
+    int open_carrier(io::carrier& into) noexcept override {
+        const treatment how = plan_.next(door_call::open_carrier);
+        return how.failure ? -how.failure : inner_->open_carrier(into);
+    }
+    void close_carrier(const io::carrier& used) noexcept override { inner_->close_carrier(used); }
+    std::int64_t try_forward(const io::carrier& from, int fd, std::size_t count) noexcept override {
+        const treatment how = next(door_call::try_forward, fd);
+        return how.failure ? -how.failure : inner_->try_forward(from, fd, how.cut(count));
+    }
+    std::int64_t take(const io::carrier& from, std::span<std::byte> into) noexcept override {
+        return inner_->take(from, into);
+    }
+    int set_position(int file, std::uint64_t offset) noexcept override {
+        return inner_->set_position(file, offset);
+    }
 
   private:
     /// An op that the inner engine does not have yet.

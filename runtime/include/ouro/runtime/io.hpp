@@ -140,6 +140,35 @@ struct job_op;
 /// it unworked when its turn has come; whoever waits runs it then.
 void offload(loop& home, job_op& request) noexcept;
 
+/// Carries bytes from a file to a socket without copying them: a pipe of the kernel's.
+struct carrier {
+    int in = -1;
+    int out = -1;
+    std::size_t capacity = 0;  ///< how much one `fetch` can get, in bytes
+};
+/// Takes up to `count` bytes of `file`, from `offset` on, into an empty carrier; completes with how
+/// many they are, 0 at the end of the file. EINVAL: this file cannot be carried. The loop's thread
+/// never waits for a disk. splice(2)
+void fetch(loop& home, op& request, const carrier& into, int file, std::uint64_t offset,
+           std::size_t count) noexcept;
+/// Reads from `offset` on; completes with the bytes placed there, 0 at the end of the file. pread(2)
+void read_at(loop& home, op& request, int file, std::uint64_t offset,
+             std::span<std::byte> into) noexcept;
+
+/// Makes a carrier, counted. From then on SIGPIPE is ignored, unless the program does something
+/// else with it: no flag keeps the kernel from raising it here. pipe2(2)
+[[nodiscard]] result<carrier> open_carrier(loop& home);
+/// Closes it, with what is in it.
+void close_carrier(loop& home, carrier& used) noexcept;
+/// Hands the socket what it takes of the first `count` bytes in the carrier without waiting: how
+/// many it took, or EAGAIN as an error. splice(2)
+[[nodiscard]] result<std::size_t> try_forward(loop& home, const carrier& from, int fd,
+                                              std::size_t count);
+/// Takes the first bytes out of a carrier that is not empty. read(2)
+[[nodiscard]] result<std::size_t> take(loop& home, const carrier& from, std::span<std::byte> into);
+/// Sets where the next read of a file begins. lseek(2)
+[[nodiscard]] result<> set_position(loop& home, int file, std::uint64_t offset);
+
 /// Makes a socket: close-on-exec, counted. socket(2)
 [[nodiscard]] result<int> socket(loop& home, int family, int type, int protocol);
 /// Makes a connected pair: close-on-exec, counted. socketpair(2)

@@ -1,64 +1,61 @@
-// The files of a simulated world, as far as unix sockets have to do with them. There are no folders.
+// Files in a simulation.
+#include "files.hpp"
+
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-
-#include "world.hpp"
 
 namespace ouro::testing::sim {
 namespace {
 
-constexpr std::uint64_t only_device = 1;
-constexpr std::uint32_t usual_permissions = 0755;  // what bind(2) leaves with the usual umask
-constexpr std::uint32_t permission_bits = 07777;
+constexpr std::size_t capacity_bytes = 256 * 1024;
 
 }  // namespace
 
-int world::make_file(const std::string& path, std::uint32_t mode) {
-    const bool is_new =
-        files_.try_emplace(path, io::file_identity{only_device, file_count_ + 1, mode}).second;
-    if (!is_new) return -EEXIST;
-    ++file_count_;
+int files::open(io::carrier& into) {
+    into = {next_, next_ + 1, capacity_bytes};
+    next_ += 2;
+    carried_[into.in];
     return 0;
 }
 
-int world::bind_to_path(endpoint& what, const address& where) {
-    if (make_file(where.path(), S_IFSOCK | usual_permissions) != 0) return -EADDRINUSE;
-    what.inode = file_count_;
-    what.local = where;
-    return 0;
+std::int64_t files::read_at(int file, std::uint64_t offset, std::span<std::byte> into) {
+    const ssize_t got = ::pread(file, into.data(), into.size(), static_cast<off_t>(offset));
+    return got < 0 ? -errno : got;
 }
 
-/// Abstract names go with their socket.
-void world::forget_abstract_name(const endpoint& what) {
-    if (!what.bound || !what.unix_domain()) return;
-    const auto named = files_.find(what.local.path());
-    if (named == files_.end() || !named->first.starts_with('\0')) return;
-    if (named->second.inode == what.inode) files_.erase(named);
+std::int64_t files::fetch(const io::carrier& into, int file, std::uint64_t offset,
+                          std::size_t count) {
+    struct stat what{};
+    if (::fstat(file, &what) < 0) return -EBADF;
+    if (S_ISFIFO(what.st_mode) || S_ISSOCK(what.st_mode)) return -ESPIPE;
+    if ((::fcntl(file, F_GETFL) & O_ACCMODE) == O_WRONLY) return -EBADF;
+    if (!S_ISREG(what.st_mode)) return -EINVAL;
+    byte_vector& inside = carried_.at(into.in);
+    inside.resize(std::min(count, into.capacity));
+    const std::int64_t got = read_at(file, offset, inside);
+    inside.resize(static_cast<std::size_t>(std::max<std::int64_t>(got, 0)));
+    return got;
 }
 
-int world::identify_file(const std::string& path, io::file_identity& into) const {
-    const auto found = files_.find(path);
-    if (found == files_.end()) return -ENOENT;
-    into = found->second;
-    return 0;
+std::span<const std::byte> files::front(const io::carrier& from, std::size_t most) const {
+    const byte_vector& inside = carried_.at(from.in);
+    return std::span(inside).first(std::min(inside.size(), most));
 }
 
-int world::remove_file(const std::string& path) { return files_.erase(path) ? 0 : -ENOENT; }
-
-int world::set_file_mode(const std::string& path, std::uint32_t mode) {
-    const auto found = files_.find(path);
-    if (found == files_.end()) return -ENOENT;
-    found->second.mode = (found->second.mode & ~permission_bits) | (mode & permission_bits);
-    return 0;
+void files::drop(const io::carrier& from, std::size_t count) {
+    byte_vector& inside = carried_.at(from.in);
+    inside.erase(inside.begin(), inside.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
-int world::credentials(const endpoint& at, io::credentials& into) const {
-    const bool somebody = at.unix_domain() && (at.at == state::connected || at.at == state::ended);
-    if (!somebody && !(at.unix_domain() && at.at == state::listening)) return -ENOTCONN;
-    into = {.pid = ::getpid(), .uid = ::getuid(), .gid = ::getgid()};
-    return 0;
+std::int64_t files::take(const io::carrier& from, std::span<std::byte> into) {
+    const auto first = front(from, into.size());
+    std::copy(first.begin(), first.end(), into.begin());
+    drop(from, first.size());
+    return static_cast<std::int64_t>(first.size());
 }
 
 }  // namespace ouro::testing::sim

@@ -23,6 +23,7 @@
 
 #include "datagram_buffers.hpp"
 #include "engine.hpp"
+#include "files.hpp"
 #include "world.hpp"
 
 namespace ouro::testing::sim {
@@ -198,6 +199,16 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         });
         return true;
     }
+    void fetch(op& request, const io::carrier& into, int file, std::uint64_t offset,
+               std::size_t count) noexcept override {
+        later(request, [this, into, file, offset, count] {
+            return files_.fetch(into, file, offset, count);
+        });
+    }
+    void read_at(op& request, int file, std::uint64_t offset,
+                 std::span<std::byte> into) noexcept override {
+        later(request, [file, offset, into] { return files::read_at(file, offset, into); });
+    }
     void cancel(op& request) noexcept override { staged_.push_back({&request, 0, true}); }
     void cancel_all() noexcept override {
         hand_over();
@@ -362,6 +373,19 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         return 0;
     }
     void ignore_broken_pipes() noexcept override {}
+    int open_carrier(io::carrier& into) noexcept override { return files_.open(into); }
+    void close_carrier(const io::carrier& used) noexcept override { files_.close(used); }
+    std::int64_t try_forward(const io::carrier& from, int fd, std::size_t count) noexcept override {
+        const endpoint_ptr at = world_.find(fd);
+        if (!at) return -EBADF;
+        const auto offered = files_.front(from, count);
+        const std::int64_t taken = world_.send(at, offered, false);
+        if (taken > 0) files_.drop(from, static_cast<std::size_t>(taken));
+        return taken;
+    }
+    std::int64_t take(const io::carrier& from, std::span<std::byte> into) noexcept override {
+        return files_.take(from, into);
+    }
 
     // ---- what the world tells
 
@@ -453,6 +477,17 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         in_flight_[&request] = std::move(held);
         staged_.push_back({&request, started.number, false});
         return started;
+    }
+    /// An operation that ends with what `work` gives, once its time has come.
+    template <class Work>
+    void later(op& request, Work work) noexcept {
+        const std::uint64_t number = start(request, action::job, -1).number;
+        world_.after(microseconds(world_.luck.draw(purpose::delay, 20, 2'000)),
+                     [this, &request, number, work] {
+                         const auto found = in_flight_.find(&request);
+                         if (found == in_flight_.end() || found->second->number != number) return;
+                         finish(*found->second, work());
+                     });
     }
     void hand_over() noexcept {
         ++enters_;
@@ -824,6 +859,7 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     ouro::detail::slice_accounts kept_;
     std::size_t lent_ = 0;
     datagram_buffers datagram_buffers_;
+    files files_;
     std::uint64_t busy_turns_ = 0;
     std::uint64_t enters_ = 0;
     std::uint64_t submitted_ = 0;

@@ -51,6 +51,10 @@ enum class door_call : std::uint8_t {
     make_pipe,
     try_write,
     spawn,
+    fetch,
+    read_at,  // async
+    open_carrier,
+    try_forward,
 };
 /// The name of `call`.
 std::string_view to_string(door_call call) noexcept;
