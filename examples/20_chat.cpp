@@ -75,7 +75,7 @@ std::string cleaned(std::string_view line) {
     return text;
 }
 
-/// A line, or nothing at the end. Lines that are too long are skipped, and whoever sent one is told.
+/// A line, or nothing at the end. Whoever sends a line that is too long is told; it is skipped.
 ouro::task<std::optional<std::string>> next_line(ouro::stream_reader& from,
                                                  ouro::stream_writer& to) {
     while (true) {
