@@ -1,5 +1,7 @@
 // Numbers again, this time as a protocol whose caller awaits the next one: decimal, one to a line.
 // The server adds one.
+#include <unistd.h>
+
 #include <charconv>
 #include <cstdio>
 #include <deque>
@@ -88,7 +90,8 @@ ouro::task<> ask(std::shared_ptr<number_stream> numbers, transcript said) {
 
 ouro::task<> over_unix_socket(transcript said) {
     // The abstract namespace of Linux: a name without a file, gone with the server.
-    const ouro::address where = co_await ouro::address::parse("unix:@Number Server 25");
+    const ouro::address where =
+        co_await ouro::address::parse("unix:@Number Server " + std::to_string(getpid()));
     ouro::promise<std::shared_ptr<number_stream>> accepted;
     auto server = co_await ouro::create_server(
         [accepted] {

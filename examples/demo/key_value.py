@@ -82,7 +82,8 @@ async def nonsense(step) -> str:
     """random bytes, cut off anywhere: an error and an end, never a crash"""
     chance, refused = random.Random(7), 0
     seeds = [request(b"SET", b"a", b"b"), request(b"GET", b"a"), b"*3\r\n$3\r\nSE",
-             b"*1\r\n$-1\r\n", b"*100000000\r\n", b"$5\r\nhello\r\n", b"*1\r\n$999999999999999999999\r\n"]
+             b"*1\r\n$-1\r\n", b"*100000000\r\n", b"$5\r\nhello\r\n",
+             b"*1\r\n$999999999999999999999\r\n"]
     for number in range(200):
         reader, writer = await step.target.open_streams()
         text = b"".join(chance.choice(seeds) for _ in range(chance.randint(1, 5)))
