@@ -1,5 +1,5 @@
-"""Visits all servers of a workload in turn, in short bursts: what a busy machine does to one it does
-to all."""
+"""Visits all servers of a workload in turn, in short bursts: what a busy machine does to one of
+them it does to all."""
 
 import sys
 from contextlib import ExitStack

@@ -34,7 +34,8 @@ TIMED = [
 ]
 IDLE = [
     Workload("idle", "TCP connections that echoed once and rest", 10_000, mode="idle"),
-    Workload("idle_unix", "the same over AF_UNIX", 10_000, mode="idle", unix=True),
+    Workload("idle_unix", "AF_UNIX connections that echoed once and rest", 10_000, mode="idle",
+             unix=True),
 ]
 SMOKE_IDLE_CONNECTIONS = 1000
 # Of the limit on descriptors: the connections that warm the server up, and everything else.

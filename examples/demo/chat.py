@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 
-from tools import Talker, expect, hear, needs, refuses_nonsense
+from tools import Talker, ends_in_order, expect, hear, needs, refuses_nonsense
 from wire import KIB, MIB, Failed
 
 SLOTH_SECONDS = 8
@@ -113,5 +113,12 @@ async def tail_of(step, sock: socket.socket) -> bytes:
     return last[last.rfind(b"\n", 0, len(last) - 1) + 1:]
 
 
+async def interrupted(step) -> str:
+    """Ctrl-C with clients connected"""
+    return await ends_in_order(step, str(step.server.binary), "0", hello=b"ann\nhello\n",
+                               last=b"* the server is going down\n")
+
+
 CHECKS = {"command-line": command_line, "talk": talk, "nc-socat": nc_and_socat,
-          "slow-reader": slow_reader}
+          "slow-reader": slow_reader,
+          "interrupted": interrupted}

@@ -5,7 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from peers import echo_through, python_echo, python_http
-from tools import (Talker, expect, folder_for_sockets, needs, refuses_nonsense, run_tool, started)
+from tools import (Talker, ends_in_order, expect, folder_for_sockets, needs, refuses_nonsense,
+                   run_tool, started)
 from wire import MIB
 
 
@@ -79,5 +80,13 @@ async def socat_unix(step) -> str:
     return "nc's line came back from cat"
 
 
+async def interrupted(step) -> str:
+    """Ctrl-C with clients connected"""
+    async with python_echo() as port:
+        return await ends_in_order(step, str(step.server.binary), "0", f"127.0.0.1:{port}",
+                                   hello=b"hello", last=b"hello")
+
+
 CHECKS = {"command-line": command_line, "there-and-back": there_and_back,
-          "nobody-there": nobody_there, "curl-unix": curl_unix, "socat-unix": socat_unix}
+          "nobody-there": nobody_there, "curl-unix": curl_unix, "socat-unix": socat_unix,
+          "interrupted": interrupted}

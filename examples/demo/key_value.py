@@ -5,8 +5,8 @@ import random
 import re
 from pathlib import Path
 
-from tools import (binary_of, expect, folder_for_sockets, needs, refuses_nonsense, run_tool,
-                   started)
+from tools import (binary_of, ends_in_order, expect, folder_for_sockets, needs, refuses_nonsense,
+                   run_tool, started)
 from wire import KIB, MIB, Failed, push_until_blocked, read_back
 
 RATE = re.compile(r"^(.+?): ([\d.]+) requests per second", re.MULTILINE)
@@ -187,7 +187,14 @@ async def plain_text(step) -> str:
     return "four lines typed, four answers"
 
 
+async def interrupted(step) -> str:
+    """Ctrl-C with clients connected"""
+    return await ends_in_order(step, str(step.server.binary), "0",
+                               hello=b"PING\r\n*2\r\n$3\r\nGE", last=b"+PONG\r\n")
+
+
 # The stalled reader comes before what leaves the allocator with memory to spare.
 CHECKS = {"command-line": command_line, "pieces": pieces, "stalled-reader": stalled_reader,
           "large-values": large_values, "expiry": expiry, "nonsense": nonsense,
-          "redis-cli": redis_cli, "redis-bench": redis_benchmark, "plain-text": plain_text}
+          "redis-cli": redis_cli, "redis-bench": redis_benchmark, "plain-text": plain_text,
+          "interrupted": interrupted}

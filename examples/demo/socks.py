@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 
 from peers import echo_through, python_echo, python_http
-from tools import expect, needs, refuses_nonsense, run_tool
+from tools import ends_in_order, expect, needs, refuses_nonsense, run_tool
 from wire import KIB, MIB, Failed
 
 CONNECT, BIND = 1, 2
@@ -107,5 +107,11 @@ async def curl(step) -> str:
     return "a file by name and by address, all equal; a closed port: curl says so"
 
 
+async def interrupted(step) -> str:
+    """Ctrl-C with clients connected"""
+    return await ends_in_order(step, str(step.server.binary), "0", hello=b"\5\1\0\5\1")
+
+
 CHECKS = {"command-line": command_line, "kinds": kinds, "refusals": refusals, "many": many,
-          "curl": curl}
+          "curl": curl,
+          "interrupted": interrupted}

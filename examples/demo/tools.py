@@ -7,7 +7,7 @@ import shlex
 import shutil
 import signal
 import tempfile
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from child import START_SECONDS, STOP_SECONDS, Child
@@ -141,6 +141,26 @@ async def stop_in_order(step, child: Child) -> None:
         raise Failed("sent SIGINT", f"an end within {STOP_SECONDS} s", "still running") from None
     if child.process.returncode != 0:
         raise Failed("sent SIGINT", "exit status 0", child.how_it_ended())
+
+
+async def ends_in_order(step, *argv: str, hello: bytes = b"", last: bytes = b"") -> str:
+    """SIGINT while clients are connected, one of whom says nothing and one who says `hello`: both
+    see the end, the latter after `last`; the program ends with 0, and its place is free again."""
+    async with AsyncExitStack() as stack:
+        place = await stack.enter_async_context(started(step, *argv))
+        host, port = place.split(":")
+        silent = await asyncio.open_connection(host, int(port))
+        polite = await asyncio.open_connection(host, int(port))
+        polite[1].write(hello)
+        await asyncio.sleep(0.05)  # so that the server has seen them
+    step.doing = "sent SIGINT with two clients connected"
+    await asyncio.wait_for(silent[0].read(), 3)
+    heard = await asyncio.wait_for(polite[0].read(), 3)
+    expect(step, heard[len(heard) - len(last):], last)
+    silent[1].close()
+    polite[1].close()
+    async with started(step, argv[0], place, *argv[2:]):
+        return "SIGINT with two clients inside: both saw the end, and the port is free again"
 
 
 async def refuses_nonsense(step, *argv: str) -> str:
