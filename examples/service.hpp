@@ -41,7 +41,8 @@ inline ouro::task<int> serve(ouro::task<ouro::server> opening, ouro::callback fa
     auto opened = co_await ouro::as_result(std::move(opening));
     if (!opened) co_return refuse(opened.error());
     ouro::server& server = *opened;
-    std::printf("listening on %s\n", server.addresses().front().to_string().c_str());
+    const ouro::address where = server.addresses().front();
+    std::printf("listening on %s\n", where.to_string().c_str());
     std::fflush(stdout);
 
     ouro::event never;
@@ -53,6 +54,7 @@ inline ouro::task<int> serve(ouro::task<ouro::server> opening, ouro::callback fa
     const std::size_t late = server.client_count();
     server.abort_clients();
     co_await server.wait_closed();
+    if (!where.path().empty()) std::remove(where.path().c_str());  // an abstract name has no file
     std::printf("stopped, %zu clients had to be dropped\n", late);
     co_return 0;
 }

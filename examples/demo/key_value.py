@@ -165,7 +165,7 @@ async def redis_benchmark(step) -> str:
     """redis-benchmark, plain and with 16 requests at a time"""
     quick = step.scale.churn < 1000
     rates = {}
-    for pipeline, count in ((1, 5000 if quick else 50000), (16, 50000 if quick else 1000000)):
+    for pipeline, count in ((1, 2000 if quick else 50000), (16, 20000 if quick else 1000000)):
         out = await run_tool(
             step, "redis-benchmark", "-h", step.target.host, "-p", str(step.target.port), "-q",
             "-n", str(count), "-P", str(pipeline), "-t", "ping,set,get,incr,mset")
