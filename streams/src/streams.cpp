@@ -128,5 +128,11 @@ task<stream> open_connection(socket connected, stream_options options) {
     co_await create_connection(core_factory(core), std::move(connected));
     co_return halves(std::move(core));
 }
+task<stream> open_connection(stream_connector connect, stream_options options) {
+    auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    co_await connect(core_factory(core));
+    if (!core->link()) co_return error(errc::invalid_state, "streams on no connection");
+    co_return halves(std::move(core));
+}
 
 }  // namespace ouro

@@ -5,6 +5,7 @@
 #include <string>
 
 #include <ouro/proto/create_connection.hpp>
+#include <ouro/runtime/function.hpp>
 #include <ouro/streams/reader.hpp>
 #include <ouro/streams/writer.hpp>
 
@@ -28,5 +29,18 @@ task<stream> open_connection(std::string host, std::uint16_t port, stream_option
 task<stream> open_connection(address peer, stream_options options = {});
 /// Streams on a connected socket, which belongs to them from then on.
 task<stream> open_connection(socket connected, stream_options options = {});
+
+/// Puts what a factory makes on a transport, and waits until `connection_made` has run.
+using stream_connector = function<task<>(protocol_factory factory)>;
+/// Streams on a transport of any kind, one of yours included. `options.connect` is not used.
+///
+///     auto [reader, writer] = co_await open_connection([&](protocol_factory factory) -> task<> {
+///         co_await create_connection(std::move(factory), memory_end);
+///     });
+///
+/// Errors    those of `connect`; `errc::invalid_state` when it made no connection.
+/// Cancel    that of `connect`.
+/// Lifetime  `connect` lives until the connection is made.
+task<stream> open_connection(stream_connector connect, stream_options options = {});
 
 }  // namespace ouro
