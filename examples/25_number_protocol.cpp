@@ -1,5 +1,5 @@
 // Numbers again, this time as a protocol whose caller awaits the next one: decimal, one to a line.
-// The server adds one.
+// The server adds one. What carries the bytes is another matter: a unix socket, or plain memory.
 #include <unistd.h>
 
 #include <charconv>
@@ -107,10 +107,24 @@ ouro::task<> over_unix_socket(transcript said) {
     co_await server.wait_closed();
 }
 
+/// The same program on transports that need no kernel.
+ouro::task<> over_memory_pipe(transcript said) {
+    auto [near, far] = ouro::memory_pipe(ouro::loop::current());
+    const auto make = [] { return std::make_shared<number_stream>(); };
+    const auto server = co_await ouro::create_connection(make, std::move(far));
+    const auto client = co_await ouro::create_connection(make, std::move(near));
+    co_await ouro::gather(answer(server.protocol, said), ask(client.protocol, said));
+}
+
 ouro::task<int> compare() {
-    auto over_socket = std::make_shared<std::string>();
-    co_await over_unix_socket(over_socket);
-    co_return over_socket->ends_with("Client sent 98765, got back 98766 from server\n") ? 0 : 1;
+    const auto with_socket = std::make_shared<std::string>();
+    const auto with_memory = std::make_shared<std::string>();
+    std::printf("over a unix socket\n");
+    co_await over_unix_socket(with_socket);
+    std::printf("over a memory pipe\n");
+    co_await over_memory_pipe(with_memory);
+    const bool is_whole = with_socket->ends_with("Client sent 98765, got back 98766 from server\n");
+    co_return is_whole && *with_socket == *with_memory ? 0 : 1;
 }
 
 int main() { return ouro::run(compare); }
