@@ -431,6 +431,82 @@ class idle_measurement {
     std::vector<load_client> clients_;
 };
 
+/// Opens connections and half-closes them; each is over when the server has closed its side.
+/// Nothing is sent, so what the server does is accept, notice the end, and close.
+class accept_measurement {
+  public:
+    explicit accept_measurement(const load_options& options)
+        : options_(options), target_(resolve(options)), probe_(options.pid) {}
+
+    int run() {
+        visit_for(options_.warmup);
+        latencies_.clear();
+        count_ = 0;
+        const std::uint64_t cpu_before_ns = probe_.cpu_ns();
+        windows_.start(bench::clock_ns(CLOCK_MONOTONIC), cpu_before_ns);
+        const double seconds = visit_for(options_.seconds);
+        const auto count = static_cast<double>(count_);
+        const double cpu_us = static_cast<double>(probe_.cpu_ns() - cpu_before_ns) / 1e3;
+        const auto us = [this](double fraction) {
+            return static_cast<double>(latencies_.quantile(fraction)) / 1e3;
+        };
+        std::printf("{\"requests\": %.0f, \"seconds\": %.6f, \"requests_per_s\": %.1f, "
+                    "\"cpu_us_per_request\": %.4f, \"quiet_cpu_us_per_request\": %.4f, "
+                    "\"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"errors\": 0}\n",
+                    count, seconds, count / seconds, cpu_us / count, windows_.quiet() / 1e3,
+                    us(0.5), us(0.99), us(0.999));
+        return 0;
+    }
+
+  private:
+    struct visit {
+        int fd;
+        std::uint64_t began_ns;
+    };
+
+    /// Visits, as many at a time as there are connections, until the time is over.
+    double visit_for(double seconds) {
+        const std::uint64_t began_ns = bench::clock_ns(CLOCK_MONOTONIC);
+        std::uint64_t now_ns = began_ns;
+        do {
+            for (unsigned i = 0; i != options_.connections; ++i) open();
+            for (const visit& each : visits_) close(each);
+            visits_.clear();
+            now_ns = bench::clock_ns(CLOCK_MONOTONIC);
+            windows_.update(now_ns, [this] { return probe_.cpu_ns(); });
+        } while (static_cast<double>(now_ns - began_ns) < seconds * 1e9);
+        return static_cast<double>(now_ns - began_ns) / 1e9;
+    }
+
+    void open() {
+        const std::uint64_t began_ns = bench::clock_ns(CLOCK_MONOTONIC);
+        const int fd = bench::connect_to(target_, ++number_);
+        if (fd < 0) throw std::system_error(errno, std::generic_category(), "connect");
+        ::shutdown(fd, SHUT_WR);
+        visits_.push_back({fd, began_ns});
+    }
+
+    void close(const visit& done) {
+        pollfd ready{.fd = done.fd, .events = POLLIN, .revents = 0};
+        char byte = 0;
+        const bool ended = poll(&ready, 1, 20000) == 1 && ::recv(done.fd, &byte, 1, 0) == 0;
+        ::close(done.fd);
+        if (!ended) throw std::runtime_error("a connection did not end");
+        latencies_.record(bench::clock_ns(CLOCK_MONOTONIC) - done.began_ns);
+        windows_.add(1);
+        ++count_;
+    }
+
+    const load_options& options_;
+    bench::endpoint target_;
+    bench::server_probe probe_;
+    bench::histogram latencies_;
+    cost_windows windows_;  // here the unit is a connection, not a byte
+    std::vector<visit> visits_;
+    std::uint64_t count_ = 0;
+    unsigned number_ = 0;
+};
+
 void add_options(CLI::App& app, load_options& options) {
     auto* address = app.add_option_group("address", "the server");
     address->add_option("--port", options.port, "TCP port");
@@ -455,11 +531,13 @@ void add_options(CLI::App& app, load_options& options) {
     app.add_option("--mode", options.mode,
                    "echo: messages on lasting connections, which must end cleanly afterwards. "
                    "churn: connect, echo one message, close, as often as possible. "
+                   "accept: connect, half-close, wait for the end, close, as often as possible, "
+                   "--connections at a time. "
                    "idle: what an idle connection costs the server in user memory: 128 warm-up "
                    "connections echo until pools and tables exist, then --connections more echo "
                    "once each and rest; the growth of Rss, Pss and Anonymous in the server's "
                    "smaps_rollup is divided by their number. Kernel memory is not included")
-        ->check(CLI::IsMember({"echo", "churn", "idle"}))
+        ->check(CLI::IsMember({"echo", "churn", "accept", "idle"}))
         ->capture_default_str();
     app.add_flag("--lockstep", options.lockstep,
                  "start the next message of any connection only when all were answered, "
@@ -476,6 +554,7 @@ int main(int argc, char** argv) {
     add_options(app, options);
     CLI11_PARSE(app, argc, argv);
     try {
+        if (options.mode == "accept") return accept_measurement(options).run();
         if (options.mode == "idle") return idle_measurement(options).run();
         return load(options).run();
     } catch (const std::exception& error) {

@@ -15,6 +15,7 @@ from wire import Failed, Target
 START_SECONDS = 10
 STOP_SECONDS = 5
 SETTLE_SECONDS = 3
+STOPPED = (0, -signal.SIGTERM, 128 + signal.SIGTERM)  # how a server may end that is terminated
 LISTENING = re.compile(r"^listening on (127\.0\.0\.1):(\d+)$")
 
 
@@ -50,17 +51,18 @@ class Child:
         text = os.pread(self.stderr.fileno(), 16384, max(0, size - 16384))
         return text.decode(errors="replace").splitlines()[-line_count:]
 
-    async def stop(self) -> str | None:
-        """SIGTERM, then SIGKILL for the deaf. Returns what was wrong, if anything."""
+    async def stop(self, with_signal: int = signal.SIGTERM,
+                   endings: tuple[int, ...] = STOPPED) -> str | None:
+        """A signal, then SIGKILL for the deaf. Returns what was wrong, if anything."""
         if not self.is_alive:
             return f"it had ended before: {self.how_it_ended()}"
         try:
-            self.process.terminate()
+            self.process.send_signal(with_signal)
             await asyncio.wait_for(asyncio.shield(self.ended), STOP_SECONDS)
         except TimeoutError:
             await self.kill()
             return f"still running {STOP_SECONDS} s later; killed"
-        if self.process.returncode not in (0, -signal.SIGTERM, 128 + signal.SIGTERM):
+        if self.process.returncode not in endings:
             return self.how_it_ended()
         return None
 
@@ -81,19 +83,20 @@ def dies_with_parent() -> list[str]:
 
 
 class Server:
-    """An echo server under test: started, found, watched, stopped."""
+    """A server under test: started, found, watched, stopped."""
 
-    def __init__(self, binary: Path, port: int):
+    def __init__(self, binary: Path, port: int, arguments: tuple[str, ...] = ()):
         self.name, self.binary, self.port = binary.name, binary, port
+        self.arguments = arguments or (str(port),)
         self.child: Child | None = None
         self.target: Target | None = None
         self.idle_fd_count = 0
         self.idle_connection_count = 0
 
     async def start(self) -> None:
-        did = f"started {self.binary} {self.port}"
+        did = f"started {self.binary} {' '.join(self.arguments)}"
         wanted = 'the line "listening on 127.0.0.1:PORT"'
-        self.child = await Child.start([str(self.binary), str(self.port)])
+        self.child = await Child.start([str(self.binary), *self.arguments])
         try:
             line = await asyncio.wait_for(self.child.process.stdout.readline(), START_SECONDS)
         except TimeoutError:

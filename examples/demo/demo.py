@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Drives ouro's echo servers with clients nobody of ouro wrote, and says what happened.
+"""Drives ouro's example servers with clients nobody of ouro wrote, and says what happened.
 
-The clients are CPython's asyncio streams and the `socket` module; the servers are the example
-binaries. Then the other way round: CPython serves, ouro's 08_client asks. Everything stays on
-127.0.0.1, every step has a time limit, and no server outlives the demo.
+First the echo servers, with CPython's asyncio streams and the `socket` module. Then the other way
+round: CPython serves, ouro's 08_client asks. Then services, with the programs people use for such:
+nc, socat, curl, redis-cli, redis-benchmark. Everything stays on this machine, every step has a time
+limit, and no server outlives the demo.
 """
 
 import argparse
@@ -21,9 +22,11 @@ from pathlib import Path
 sys.dont_write_bytecode = True  # leaves the source tree as it was
 
 from checks import CHECKS, FULL, QUICK, Scale, Step
-from child import SETTLE_SECONDS, Server
+from child import SETTLE_SECONDS, STOP_SECONDS, STOPPED, Server
 from report import Outcome, Report
 from reverse import Reverse
+from services import SERVICES, ServiceServer
+from tools import missing_tools
 from wire import MIB, Failed, test_data
 
 SERVERS = ("02_echo_streams", "03_echo_protocol", "04_echo_buffered")
@@ -36,15 +39,20 @@ def parse(argv: list[str]) -> argparse.Namespace:
     checks = "\n".join(f"  {name:16}{check.__doc__}" for name, check in CHECKS.items())
     reverse = "\n".join(f"  {name:16}{check.__doc__}"
                         for name, check in Reverse(Path(CLIENT), 0).checks.items())
+    services = "\n\n".join(
+        f"checks of {each.name}:\n" + "\n".join(f"  {name:16}{check.__doc__}"
+                                               for name, check in each.checks.items())
+        for each in SERVICES)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"checks of {', '.join(SERVERS)}:\n{checks}\n\nchecks of {CLIENT}:\n{reverse}\n\n"
+        f"{services}\n\n"
         "exit status: 0 all passed, 1 a check failed, 2 the demo could not begin, 130 interrupted")
     parser.add_argument("--bin", required=True, type=Path, metavar="DIR",
                         help="folder of the built example binaries")
     parser.add_argument("--quick", action="store_true", help="smaller amounts of everything")
     parser.add_argument("--port-base", type=int, default=0, metavar="PORT",
-                        help="first of four ports to listen on; 0 (default) takes free ones")
+                        help="first of four ports for the echoes; 0 (default) takes free ones")
     parser.add_argument("--only", action="append", metavar="BINARY[/CHECK]",
                         help="part of a binary's name, a check, or both: 03, /reset, 03/reset; "
                         "may be repeated")
@@ -107,6 +115,29 @@ class Demo:
             finally:
                 await reverse.close()
 
+        for service in SERVICES:
+            if self.wanted(service.name, service.checks):
+                await self.drive_service(ServiceServer(service, folder))
+
+    async def drive_service(self, server: ServiceServer) -> None:
+        """All checks of one service, then Ctrl-C."""
+        service = server.service
+        waiting = self.wanted(server.name, service.checks)
+        self.report.section(server.name, service.about)
+        try:
+            if service.is_started:
+                await self.start(server)
+            is_usable = server.target is not None or not service.is_started
+            while waiting and is_usable:
+                name = next(iter(waiting))
+                is_usable = await self.step(server, name, waiting.pop(name))
+            self.skip(server, list(waiting))
+            if server.child and server.child.is_alive:
+                await self.stop(server, signal.SIGINT, endings=(0,))
+        finally:
+            if server.child:
+                await server.child.close()
+
     async def start(self, server: Server) -> None:
         try:
             await server.start()
@@ -149,11 +180,15 @@ class Demo:
 
     async def step(self, server, name: str, check, figures: dict | None = None) -> bool:
         """Runs one check in its time limit. False: no use asking this server more."""
+        if missing := missing_tools(check):
+            self.record(Outcome(server.name, name, "skip",
+                                detail=f"not installed: {', '.join(missing)}"))
+            return True
         step = Step(server, self.data, self.scale)
         began = time.monotonic()
         work = asyncio.create_task(check(step))
         ticker = asyncio.create_task(self.tick(name, step, began))
-        died = {server.child.ended} if isinstance(server, Server) else set()
+        died = {server.child.ended} if is_running(server) else set()
         outcome = Outcome(server.name, name, "ok")
         try:
             await asyncio.wait({work} | died, timeout=self.scale.step_seconds,
@@ -179,7 +214,7 @@ class Demo:
         """What went wrong, if anything: the server's death explains more than its echo."""
         error = work.exception() if work.done() else None
         leftovers = None
-        if isinstance(server, Server):
+        if is_running(server):
             if error:  # perhaps because the server is dying
                 await asyncio.wait({server.child.ended}, timeout=0.2)
             if work.done():
@@ -212,16 +247,18 @@ class Demo:
             await asyncio.sleep(0.15)
             self.report.progress(name, step.progress or step.doing, began)
 
-    async def stop(self, server: Server) -> None:
+    async def stop(self, server: Server, how: signal.Signals = signal.SIGTERM,
+                   endings: tuple[int, ...] = STOPPED) -> None:
         began = time.monotonic()
-        outcome = Outcome(server.name, "stop", "ok", detail="SIGTERM: ended")
-        problem = await server.child.stop()
+        outcome = Outcome(server.name, "stop", "ok", detail=f"{how.name}: ended")
+        problem = await server.child.stop(how, endings)
         outcome.seconds = time.monotonic() - began
         if problem:
             outcome.status, outcome.detail = "FAIL", problem
             outcome.stderr = server.child.stderr_tail()
-            outcome.failure = Failed("sent SIGTERM, no connection open",
-                                     "exit status 0 (or death by SIGTERM) within 5 s", problem)
+            wanted = "exit status " + " or ".join(map(str, endings))
+            outcome.failure = Failed(f"sent {how.name}, no connection open",
+                                     f"{wanted} within {STOP_SECONDS} s", problem)
         self.record(outcome)
 
     def record(self, outcome: Outcome) -> None:
@@ -246,11 +283,16 @@ class Demo:
                 self.report.failure(outcome, self.again(outcome))
 
     def again(self, outcome: Outcome) -> str:
-        check = outcome.check if outcome.check not in ("start", "stop") else "tiny-writes"
+        check = outcome.check if outcome.check not in ("start", "stop") else ""
         parts = ["python3", sys.argv[0], "--bin", str(self.options.bin)]
         parts += ["--quick"] if self.options.quick else []
         parts += ["--seed", str(self.options.seed)] if self.options.seed != SEED else []
         return shlex.join([*parts, "--only", f"{outcome.server.split('_')[0]}/{check}"])
+
+
+def is_running(server) -> bool:
+    """A server under test that may die; not a client, and not what its checks start."""
+    return isinstance(server, Server) and server.child is not None
 
 
 def memory(server: Server) -> str:
@@ -260,8 +302,10 @@ def memory(server: Server) -> str:
 
 def why_not(options: argparse.Namespace) -> str | None:
     """What keeps the demo from beginning."""
-    names = [*((name, CHECKS) for name in SERVERS), (CLIENT, Reverse(Path(CLIENT), 0).checks)]
-    needed = [name for name, checks in names
+    names = [*((name, name, CHECKS) for name in SERVERS),
+             (CLIENT, CLIENT, Reverse(Path(CLIENT), 0).checks),
+             *((Path(each.folder) / each.name, each.name, each.checks) for each in SERVICES)]
+    needed = [str(path) for path, name, checks in names
               if any(is_wanted(options.only, name, check) for check in checks)]
     if not needed:
         return f"--only {' '.join(options.only)} matches nothing; --help lists binaries and checks"

@@ -101,10 +101,10 @@ class Report:
         failed = sum(o.status == "FAIL" for o in outcomes)
         skipped = sum(o.status == "skip" for o in outcomes)
         self.line()
-        if not failed:
-            passed = self.paint(f"All {len(outcomes)} checks passed", "ok")
-            self.line(f"{passed} in {seconds:.1f} s.")
-            return
         also = f", {skipped} not run" if skipped else ""
+        if not failed:
+            passed = self.paint(f"All {len(outcomes) - skipped} checks passed", "ok")
+            self.line(f"{passed}{also}; {seconds:.1f} s.")
+            return
         self.line(self.paint(f"{failed} of {len(outcomes)} checks failed", "FAIL")
                   + f"{also}; {seconds:.1f} s.")

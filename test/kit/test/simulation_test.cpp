@@ -279,6 +279,21 @@ BOOST_AUTO_TEST_CASE(a_partition_ends_by_itself_and_two_that_overlap_with_the_la
     }
 }
 
+BOOST_AUTO_TEST_CASE(a_receive_that_finds_no_buffer_is_tried_again_at_once) {
+    auto options = steady();
+    options.only = parse_fault_plan("ring_exhausted@1").value();
+    run_in(options, []() -> task<> {
+        auto [client, served] = co_await connection(here, there);
+        auto seen = make_recorder(kind::streaming);
+        auto made = co_await create_connection(factory_of(seen), std::move(served));
+        co_await client.send_all(as_bytes("x"));
+        co_await sleep(1s);  // in which nothing else happens
+        BOOST_TEST(loop::current().statistics().ring_exhausted == 1U);
+        BOOST_TEST(seen->data == "x");
+        made.transport->abort();
+    });
+}
+
 BOOST_AUTO_TEST_CASE(a_link_cut_on_purpose_outlasts_a_partition_that_struck_it) {
     for (const bool healed : {false, true}) {
         auto options = steady();

@@ -228,7 +228,9 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         for (op* each : std::exchange(starved_, {})) try_again(*each);
         const bool must_wait = deadline != clock::time_point::min() && starved_.empty();
         watch_for_spinning(must_wait);
-        while (must_wait && completions_.empty() && !take_wake() && world_.now() < deadline) {
+        // A receive that finds no buffer during the wait is tried again in the next turn.
+        while (must_wait && starved_.empty() && completions_.empty() && !take_wake() &&
+               world_.now() < deadline) {
             const clock::time_point next = std::min(world_.next_event(), deadline);
             if (next == clock::time_point::max()) {
                 if (!wait_for_another_thread()) break;

@@ -1,0 +1,175 @@
+"""Clients of others as processes: run to their end, or talked to line by line."""
+
+import asyncio
+import os
+import re
+import shlex
+import shutil
+import signal
+import tempfile
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+from child import START_SECONDS, STOP_SECONDS, Child
+from wire import Failed
+
+TOOL_SECONDS = 15
+HEAR_SECONDS = 5
+
+
+def needs(*tools: str):
+    """Marks a check that cannot run without these programs."""
+    def mark(check):
+        check.needs = tools
+        return check
+    return mark
+
+
+def missing_tools(check) -> list[str]:
+    return [tool for tool in getattr(check, "needs", ()) if not shutil.which(tool)]
+
+
+async def run_tool(step, *argv: str, send: bytes = b"", seconds: float = TOOL_SECONDS,
+                   status: int = 0) -> str:
+    """Runs a client to its end, which must be in time and with this exit status. Returns what it
+    printed."""
+    step.doing = f"ran `{shlex.join(argv)}`"
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE)
+    try:
+        out, errors = await asyncio.wait_for(process.communicate(send), seconds)
+    except TimeoutError:
+        raise Failed(step.doing, f"an end within {seconds:g} s", "still running") from None
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    if process.returncode != status:
+        said = errors.decode(errors="replace").strip()[-200:]
+        raise Failed(step.doing, f"exit status {status}", f"{process.returncode}; {said}")
+    return out.decode(errors="replace")
+
+
+def expect(step, got, wanted) -> None:
+    """The one comparison of most checks."""
+    if got != wanted:
+        raise Failed(step.doing, repr(wanted)[:300], repr(got)[:300])
+
+
+class Talker:
+    """A program like nc that sends what is said to it and prints what it hears."""
+
+    def __init__(self, step, process):
+        self.step, self.process = step, process
+
+    @classmethod
+    @asynccontextmanager
+    async def start(cls, step, *argv: str):
+        process = await asyncio.create_subprocess_exec(
+            *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL)
+        try:
+            yield cls(step, process)
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def say(self, line: str) -> None:
+        self.process.stdin.write(line.encode() + b"\n")
+
+    async def hear(self, wanted: str) -> None:
+        """Reads lines until one is the wanted one."""
+        await hear(self.step, self.process.stdout, wanted)
+
+
+async def hear(step, reader: asyncio.StreamReader, wanted: str) -> list[str]:
+    """Reads lines until one is the wanted one; returns those before."""
+    before: list[str] = []
+    step.doing = f'waited for the line "{wanted}"'
+    try:
+        async with asyncio.timeout(HEAR_SECONDS):
+            while line := (await reader.readline()).decode(errors="replace").rstrip("\r\n"):
+                if line == wanted:
+                    return before
+                before.append(line)
+            got = "the end"
+    except TimeoutError:
+        got = "nothing more"
+    raise Failed(step.doing, "this line", f"{got}, after {before[-5:]}")
+
+
+def folder_for_sockets():
+    """A new folder with a short name: paths of unix sockets have at most 107 bytes."""
+    return tempfile.TemporaryDirectory(prefix="ouro_", dir="/tmp")
+
+
+def binary_of(step, name: str) -> str:
+    """An example beside the one under test."""
+    return str(step.server.folder / name)
+
+
+@asynccontextmanager
+async def started(step, *argv: str):
+    """A further program for one check: yields the place it says it listens on; ends it with SIGINT
+    and demands that it ends in order."""
+    child = await Child.start(list(argv))
+    step.doing = f"started {shlex.join([Path(argv[0]).name, *argv[1:]])}"
+    try:
+        line = await asyncio.wait_for(child.process.stdout.readline(), START_SECONDS)
+        place = re.match(r"^listening on (\S+)$", line.decode(errors="replace"))
+        if not place:
+            raise Failed(step.doing, "listening on ...",
+                         f"{line!r}; {child.how_it_ended()}; {child.stderr_tail(3)}")
+        yield place[1]
+        await stop_in_order(step, child)
+    except TimeoutError:
+        raise Failed(step.doing, "the line that says where it listens", "no line") from None
+    finally:
+        await child.close()
+
+
+async def stop_in_order(step, child: Child) -> None:
+    """Ctrl-C: exit status 0 in time, and nothing to complain about."""
+    if not child.is_alive:
+        raise Failed(step.doing, "the program to go on", child.how_it_ended())
+    os.kill(child.process.pid, signal.SIGINT)
+    try:
+        await asyncio.wait_for(asyncio.shield(child.ended), STOP_SECONDS)
+    except TimeoutError:
+        raise Failed("sent SIGINT", f"an end within {STOP_SECONDS} s", "still running") from None
+    if child.process.returncode != 0:
+        raise Failed("sent SIGINT", "exit status 0", child.how_it_ended())
+
+
+async def ends_in_order(step, *argv: str, hello: bytes = b"", last: bytes = b"") -> str:
+    """SIGINT while clients are connected, one of whom says nothing and one who says `hello`: both
+    see the end, the latter after `last`; the program ends with 0, and its place is free again."""
+    async with AsyncExitStack() as stack:
+        place = await stack.enter_async_context(started(step, *argv))
+        host, port = place.split(":")
+        silent = await asyncio.open_connection(host, int(port))
+        polite = await asyncio.open_connection(host, int(port))
+        polite[1].write(hello)
+        await asyncio.sleep(0.05)  # so that the server has seen them
+    step.doing = "sent SIGINT with two clients connected"
+    await asyncio.wait_for(silent[0].read(), 3)
+    heard = await asyncio.wait_for(polite[0].read(), 3)
+    expect(step, heard[len(heard) - len(last):], last)
+    silent[1].close()
+    polite[1].close()
+    async with started(step, argv[0], place, *argv[2:]):
+        return "SIGINT with two clients inside: both saw the end, and the port is free again"
+
+
+async def refuses_nonsense(step, *argv: str) -> str:
+    """--help explains, a wrong command line is refused, and so is a place that cannot be had."""
+    binary = argv[0]
+    usage = await run_tool(step, binary, "--help")
+    if not usage.startswith("usage: "):
+        raise Failed(step.doing, "usage: ...", repr(usage[:80]))
+    await run_tool(step, binary, "--nonsense", status=2)
+    for place in ("nonsense", "999.0.0.1:1", "203.0.113.1:1"):
+        await run_tool(step, binary, place, *argv[1:], status=1)
+    return "--help explains; wrong options and places are refused with a reason"
