@@ -121,6 +121,7 @@ class engine {
     virtual bool signal_is_untouched(int signum) noexcept;
     virtual std::int64_t try_write(int fd, std::span<const std::byte> from) noexcept;
     virtual int make_pipe(int (&fds)[2]) noexcept;
+    virtual int duplicate(int fd) noexcept;
     virtual int kind_of(int fd, io::file_kind& into) noexcept;
     virtual void ignore_broken_pipes() noexcept;
 };

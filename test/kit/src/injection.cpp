@@ -55,6 +55,7 @@ constexpr int peer_name_errors[] = {ENOTCONN, ENOBUFS};
 constexpr int watch_signals_errors[] = {EMFILE, ENFILE, ENOMEM};
 constexpr int write_errors[] = {EPIPE, EIO, ENOMEM};
 constexpr int try_write_errors[] = {EAGAIN, EPIPE, EIO, ENOMEM};
+constexpr int duplicate_errors[] = {EMFILE};
 constexpr int make_pipe_errors[] = {EMFILE, ENFILE, ENOMEM};
 
 constexpr call_facts facts[] = {
@@ -84,8 +85,9 @@ constexpr call_facts facts[] = {
     {"write", write_errors},
     {"make_pipe", make_pipe_errors},
     {"try_write", try_write_errors},
+    {"duplicate", duplicate_errors},
 };
-static_assert(std::size(facts) == std::size_t(door_call::try_write) + 1, "facts of each call");
+static_assert(std::size(facts) == std::size_t(door_call::duplicate) + 1, "facts of each call");
 
 constexpr bool completes(door_call call) noexcept {
     return call <= door_call::offload || call == door_call::read_ring || call == door_call::write;
@@ -383,6 +385,10 @@ class injecting_engine final : public detail::engine {
     int make_pipe(int (&fds)[2]) noexcept override {
         const treatment how = plan_.next(door_call::make_pipe);
         return how.failure ? -how.failure : inner_->make_pipe(fds);
+    }
+    int duplicate(int fd) noexcept override {
+        const treatment how = plan_.next(door_call::duplicate);
+        return how.failure ? -how.failure : inner_->duplicate(fd);
     }
     int kind_of(int fd, io::file_kind& into) noexcept override { return inner_->kind_of(fd, into); }
     void ignore_broken_pipes() noexcept override { inner_->ignore_broken_pipes(); }

@@ -40,6 +40,7 @@ enum class door_call : std::uint8_t {
     write,
     make_pipe,
     try_write,
+    duplicate,
 };
 /// The name of `call`.
 std::string_view to_string(door_call call) noexcept;
