@@ -159,6 +159,7 @@ class engine {
     virtual int signal_child(const io::child& whom, int signum, io::signal_reach reach) noexcept;
     virtual std::int64_t try_write(int fd, std::span<const std::byte> from) noexcept;
     virtual int make_pipe(int (&fds)[2]) noexcept;
+    virtual int duplicate(int fd) noexcept;
     virtual int kind_of(int fd, io::file_kind& into) noexcept;
     virtual void ignore_broken_pipes() noexcept;
     virtual int open_carrier(io::carrier& into) noexcept;

@@ -230,6 +230,12 @@ result<> make_pipe(loop& home, int (&fds)[2]) {
     home.state().live_descriptors += 2;
     return {};
 }
+result<int> duplicate(loop& home, int fd) {
+    const int copy = kernel(home).duplicate(fd);
+    if (copy < 0) return error::from_errno(-copy, "duplicate a descriptor");
+    ++home.state().live_descriptors;
+    return copy;
+}
 result<file_kind> kind_of(loop& home, int fd) {
     file_kind kind{};
     if (const int failed = kernel(home).kind_of(fd, kind); failed < 0) {

@@ -108,6 +108,10 @@ std::int64_t engine::try_write(int fd, std::span<const std::byte> from) noexcept
     return or_errno(taken);
 }
 int engine::make_pipe(int (&fds)[2]) noexcept { return or_errno(::pipe2(fds, O_CLOEXEC)); }
+int engine::duplicate(int fd) noexcept {
+    constexpr int above_the_standard_ones = 3;
+    return or_errno(::fcntl(fd, F_DUPFD_CLOEXEC, above_the_standard_ones));
+}
 int engine::kind_of(int fd, io::file_kind& into) noexcept {
     struct stat about{};
     if (::fstat(fd, &about) != 0) return -errno;

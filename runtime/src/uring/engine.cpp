@@ -30,7 +30,8 @@ constexpr std::uint8_t starved = 2;            // waits for a shared buffer, not
 constexpr std::uint8_t ring_receive = 3;
 constexpr std::uint8_t direct_receive = 4;  // `data`, `length`: the memory the kernel owns
 constexpr std::uint8_t datagram_receive = 5;
-// Files that are no sockets; `op::engine_fd` says which. What is not ready is polled for, and tried again.
+// Files that are no sockets; `op::engine_fd` says which. What is not ready is polled for, and tried
+// again.
 constexpr std::uint8_t file_read = 8;     // `data`, `length`: the memory the kernel owns
 constexpr std::uint8_t ring_read = 9;     // again and again
 constexpr std::uint8_t single_read = 10;  // once, into the shared ring

@@ -53,6 +53,7 @@
 #include <ouro/runtime/timeout.hpp>
 #include <ouro/runtime/watchdog.hpp>
 #include <ouro/streams/open_connection.hpp>
+#include <ouro/streams/pipe.hpp>
 #include <ouro/streams/reader.hpp>
 #include <ouro/streams/start_server.hpp>
 #include <ouro/streams/writer.hpp>

@@ -69,6 +69,7 @@ constexpr int set_close_on_exec_errors[] = {EBADF};
 constexpr int spawn_errors[] = {EAGAIN, ENOMEM, EMFILE, EACCES, ENOENT};
 constexpr int write_errors[] = {EPIPE, EIO, ENOMEM};
 constexpr int try_write_errors[] = {EAGAIN, EPIPE, EIO, ENOMEM};
+constexpr int duplicate_errors[] = {EMFILE};
 constexpr int make_pipe_errors[] = {EMFILE, ENFILE, ENOMEM};
 
 constexpr int fetch_errors[] = {EIO, ENOMEM, EINVAL};
@@ -116,8 +117,9 @@ constexpr call_facts facts[] = {
     {"read_at", read_at_errors},
     {"open_carrier", open_carrier_errors},
     {"try_forward", try_send_errors},
+    {"duplicate", duplicate_errors},
 };
-static_assert(std::size(facts) == std::size_t(door_call::try_forward) + 1, "facts of each call");
+static_assert(std::size(facts) == std::size_t(door_call::duplicate) + 1, "facts of each call");
 
 constexpr bool reads_file(door_call call) noexcept {
     return call == door_call::fetch || call == door_call::read_at;
@@ -507,6 +509,10 @@ class injecting_engine final : public detail::engine {
     int make_pipe(int (&fds)[2]) noexcept override {
         const treatment how = plan_.next(door_call::make_pipe);
         return how.failure ? -how.failure : inner_->make_pipe(fds);
+    }
+    int duplicate(int fd) noexcept override {
+        const treatment how = plan_.next(door_call::duplicate);
+        return how.failure ? -how.failure : inner_->duplicate(fd);
     }
     int kind_of(int fd, io::file_kind& into) noexcept override { return inner_->kind_of(fd, into); }
     void ignore_broken_pipes() noexcept override { inner_->ignore_broken_pipes(); }

@@ -69,7 +69,7 @@ class pipe_end {
     ///
     /// Result    bytes read, 1..into.size(); 0 only when the last writer is gone.
     /// Errors    as read(2).
-    /// Cancel    bytes that were read are returned, never dropped; then the next await is cancelled.
+    /// Cancel    bytes that were read are returned, never dropped; then the next await ends.
     /// Lifetime  `into` must live until the await resumes.
     detail::file_read_op read_into(mut_bytes into) noexcept { return {live(), into}; }
     /// Writes some of `from`, at least one byte, waiting if there is no room.

@@ -220,6 +220,8 @@ std::uint64_t random(loop& home) noexcept;
 [[nodiscard]] result<std::size_t> try_write(loop& home, int fd, std::span<const std::byte> from);
 /// Makes a pipe: close-on-exec, counted; bytes go from `fds[1]` to `fds[0]`. pipe2(2)
 [[nodiscard]] result<> make_pipe(loop& home, int (&fds)[2]);
+/// Another descriptor for what `fd` refers to: close-on-exec, counted. fcntl(2), F_DUPFD_CLOEXEC
+[[nodiscard]] result<int> duplicate(loop& home, int fd);
 /// What `fd` refers to. fstat(2)
 [[nodiscard]] result<file_kind> kind_of(loop& home, int fd);
 /// Sees to it that writing to a pipe without reader is an error and does not kill: SIGPIPE is

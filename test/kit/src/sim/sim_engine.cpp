@@ -368,6 +368,10 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         return at ? world_.send(at, from, false) : -EBADF;
     }
     int make_pipe(int (&fds)[2]) noexcept override { return world_.open_pipe(fds); }
+    int duplicate(int fd) noexcept override {
+        const endpoint_ptr at = world_.find(fd);
+        return at ? world_.publish(at) : -EBADF;
+    }
     int kind_of(int fd, io::file_kind& into) noexcept override {
         const endpoint_ptr at = world_.find(fd);
         if (!at) return -EBADF;

@@ -55,6 +55,7 @@ enum class door_call : std::uint8_t {
     read_at,  // async
     open_carrier,
     try_forward,
+    duplicate,
 };
 /// The name of `call`.
 std::string_view to_string(door_call call) noexcept;
