@@ -1,10 +1,8 @@
 // The door to files: the operating system's own calls.
 #include <fcntl.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <mutex>
 
 #include "engine.hpp"
 
@@ -13,17 +11,6 @@ namespace {
 
 // What a carrier is asked to hold. More is no faster, and the system bounds what pipes may hold.
 constexpr int wanted_capacity_bytes = 256 * 1024;
-
-/// A program that does nothing about SIGPIPE wants no death by it.
-void ignore_broken_pipes() noexcept {
-    static std::once_flag done;
-    std::call_once(done, [] {
-        struct sigaction now {};
-        if (::sigaction(SIGPIPE, nullptr, &now) == 0 && now.sa_handler == SIG_DFL) {
-            ::signal(SIGPIPE, SIG_IGN);
-        }
-    });
-}
 
 template <class Call>
 std::int64_t again(Call&& call) noexcept {
