@@ -84,6 +84,7 @@ ouro::task<std::optional<std::string>> next_line(ouro::stream_reader& from,
         if (line) co_return cleaned(*line);
         if (line.error() != ouro::errc::value_error) co_return line.error();
         to.write("* that line was too long\n");
+        co_await to.drain();  // who does not read the answers is not read from
     }
 }
 
@@ -107,7 +108,10 @@ ouro::task<bool> introduce(room& in, member& who, ouro::stream_reader& from) {
     const ouro::timeout limit(time_to_introduce_oneself);
     who.to.write("* your name?\n");
     while (const auto line = co_await next_line(from, who.to)) {
-        if (!name(in, who, *line)) continue;
+        if (!name(in, who, *line)) {
+            co_await who.to.drain();
+            continue;
+        }
         who.to.write("* welcome, " + who.name + "\n" + in.names());
         in.tell("* " + who.name + " is here\n", &who);
         co_return true;
@@ -129,7 +133,7 @@ ouro::task<> talk(room& in, member& who, ouro::stream_reader& from) {
         } else if (!line->empty()) {
             in.tell(who.name + ": " + *line + "\n", &who);
         }
-        co_await who.to.drain();  // who does not read the answers gets no more of them
+        co_await who.to.drain();
     }
 }
 

@@ -5,7 +5,7 @@ import socket
 import time
 
 from tools import Talker, ends_in_order, expect, hear, needs, refuses_nonsense
-from wire import KIB, MIB, Failed
+from wire import KIB, MIB, Failed, push_until_blocked
 
 SLOTH_SECONDS = 8
 SLOTH_LIMIT_BYTES = 32 * MIB  # the kernel's buffers take a few
@@ -100,6 +100,21 @@ async def slow_reader(step) -> str:
             f"{max(waits) * 1e3:.0f} ms at most")
 
 
+async def deaf_stranger(step) -> str:
+    """who has no name yet, says nonsense and reads nothing, is not read from for ever"""
+    with await step.target.connect(receive_buffer_bytes=16 * KIB) as sock:
+        step.doing = "offered 64 MiB of lines that are no names, without reading"
+        taken = await push_until_blocked(sock, b"!\n" * (32 * MIB), quiet_seconds=0.3)
+        if taken > 32 * MIB:
+            raise Failed(step.doing, "the server to stop reading before 32 MiB",
+                         f"{taken / MIB:.1f} MiB taken")
+        ann, to_ann = await join(step, "ann")
+        to_ann.write(b"/quit\n")
+        await ann.read()
+        to_ann.close()
+    return f"{taken / MIB:.1f} MiB taken, then none; others come and go"
+
+
 async def tail_of(step, sock: socket.socket) -> bytes:
     """Reads to the end; returns the last line."""
     step.doing = "sloth reads everything at last"
@@ -117,5 +132,5 @@ async def interrupted(step) -> str:
 
 
 CHECKS = {"command-line": command_line, "talk": talk, "nc-socat": nc_and_socat,
-          "slow-reader": slow_reader,
+          "slow-reader": slow_reader, "deaf-stranger": deaf_stranger,
           "interrupted": interrupted}

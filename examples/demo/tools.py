@@ -1,7 +1,6 @@
 """Clients of others as processes: run to their end, or talked to line by line."""
 
 import asyncio
-import os
 import re
 import shlex
 import shutil
@@ -10,7 +9,7 @@ import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
-from child import START_SECONDS, STOP_SECONDS, Child
+from child import START_SECONDS, Child
 from wire import Failed
 
 TOOL_SECONDS = 15
@@ -111,36 +110,31 @@ def binary_of(step, name: str) -> str:
 
 
 @asynccontextmanager
-async def started(step, *argv: str):
+async def started(step, *argv: str, endings: tuple[int, ...] = (0,)):
     """A further program for one check: yields the place it says it listens on; ends it with SIGINT
-    and demands that it ends in order."""
+    and demands that it ends in order, with one of these exit statuses."""
     child = await Child.start(list(argv))
     step.doing = f"started {shlex.join([Path(argv[0]).name, *argv[1:]])}"
     try:
-        line = await asyncio.wait_for(child.process.stdout.readline(), START_SECONDS)
-        place = re.match(r"^listening on (\S+)$", line.decode(errors="replace"))
-        if not place:
-            raise Failed(step.doing, "listening on ...",
-                         f"{line!r}; {child.how_it_ended()}; {child.stderr_tail(3)}")
-        yield place[1]
-        await stop_in_order(step, child)
+        place = await asyncio.wait_for(listening_place(step, child), START_SECONDS)
+        rest = asyncio.create_task(child.process.stdout.read())  # or it would wait for a reader
+        yield place
+        if problem := await child.stop(signal.SIGINT, endings):
+            raise Failed(f"{step.doing}; then sent SIGINT", f"exit status {endings[0]}", problem)
+        await rest
     except TimeoutError:
         raise Failed(step.doing, "the line that says where it listens", "no line") from None
     finally:
         await child.close()
 
 
-async def stop_in_order(step, child: Child) -> None:
-    """Ctrl-C: exit status 0 in time, and nothing to complain about."""
-    if not child.is_alive:
-        raise Failed(step.doing, "the program to go on", child.how_it_ended())
-    os.kill(child.process.pid, signal.SIGINT)
-    try:
-        await asyncio.wait_for(asyncio.shield(child.ended), STOP_SECONDS)
-    except TimeoutError:
-        raise Failed("sent SIGINT", f"an end within {STOP_SECONDS} s", "still running") from None
-    if child.process.returncode != 0:
-        raise Failed("sent SIGINT", "exit status 0", child.how_it_ended())
+async def listening_place(step, child: Child) -> str:
+    while line := (await child.process.stdout.readline()).decode(errors="replace"):
+        if place := re.match(r"^listening on (\S+)$", line):
+            return place[1]
+    await asyncio.wait({child.ended}, timeout=1)
+    raise Failed(step.doing, "listening on ...",
+                 f"{child.how_it_ended()}; {' '.join(child.stderr_tail(3))}")
 
 
 async def ends_in_order(step, *argv: str, hello: bytes = b"", last: bytes = b"") -> str:
