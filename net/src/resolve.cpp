@@ -3,8 +3,12 @@
 
 #include <netdb.h>
 
+#include <optional>
+
 #include <ouro/runtime/loop.hpp>
 #include <ouro/runtime/wait.hpp>
+
+#include "resolve_for.hpp"
 
 namespace ouro {
 namespace {
@@ -13,18 +17,23 @@ void cancel_resolve(detail::wait_point& wait, cancel_cause cause) noexcept;
 std::string describe_resolve(const detail::wait_point& wait);
 constexpr detail::wait_kind resolve_kind{"resolve", &cancel_resolve, nullptr, &describe_resolve};
 
-/// The await of one look-up.
+/// The await of one look-up; on behalf of a socket, if there is one.
 class lookup : public detail::awaitable<lookup, std::vector<address>> {
   public:
-    lookup(loop& home, std::string host, std::uint16_t port, const resolve_options& options)
+    lookup(loop& home, std::string host, std::uint16_t port, const resolve_options& options,
+           detail::socket_state* on = nullptr)
         : awaitable(resolve_kind), home_(home), request_(&lookup::finished) {
+        if (on) use_.emplace(*on);
         request_.host = std::move(host);
         request_.service = std::to_string(port);
         request_.family = options.family;
         request_.flags = AI_NUMERICSERV | (options.for_listening ? AI_PASSIVE : 0);
         request_.self = this;
     }
-    void start() noexcept { io::resolve(home_, request_); }
+    void start() noexcept {
+        if (use_) use_->target->begin(*use_, request_);
+        io::resolve(home_, request_);
+    }
     std::vector<address> value() const {
         std::vector<address> found;
         for (const auto& each : request_.answers) {
@@ -66,6 +75,7 @@ class lookup : public detail::awaitable<lookup, std::vector<address>> {
     }
 
     loop& home_;
+    std::optional<detail::socket_state::use> use_;
     request request_;
     cancel_cause cause_ = cancel_cause::none;
 };
@@ -80,7 +90,10 @@ std::string describe_resolve(const detail::wait_point& wait) {
 
 }  // namespace
 
-task<std::vector<address>> resolve(std::string host, std::uint16_t port, resolve_options options) {
+namespace {
+
+task<std::vector<address>> look_up(std::string host, std::uint16_t port, resolve_options options,
+                                   detail::socket_state* on) {
     if (host.find('\0') != host.npos) {
         co_return error(errc::value_error, "resolve a name with a zero byte in it");
     }
@@ -89,9 +102,21 @@ task<std::vector<address>> resolve(std::string host, std::uint16_t port, resolve
             co_return std::vector<address>{*numeric};
         }
     }
-    auto found = co_await lookup(loop::current(), host, port, options);
+    auto found = co_await lookup(loop::current(), host, port, options, on);
     if (found.empty()) co_return error(errc::no_address, "resolve " + host);
     co_return found;
+}
+
+}  // namespace
+
+task<std::vector<address>> resolve(std::string host, std::uint16_t port, resolve_options options) {
+    return look_up(std::move(host), port, options, nullptr);
+}
+
+task<address> detail::resolve_for(socket_state& on, std::string host, std::uint16_t port) {
+    const int family = co_await io::get_option(*on.home, on.fd, SOL_SOCKET, SO_DOMAIN);
+    const auto found = co_await look_up(std::move(host), port, {.family = family}, &on);
+    co_return found.front();
 }
 
 }  // namespace ouro

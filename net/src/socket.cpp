@@ -1,6 +1,8 @@
 // Raw sockets.
 #include <ouro/net/socket.hpp>
 
+#include "resolve_for.hpp"
+
 namespace ouro {
 namespace detail {
 const wait_kind recv_kind{"recv", &recv_op::cancel_op, nullptr, &recv_op::describe};
@@ -99,7 +101,20 @@ task<> send_rest(socket_hold on, bytes from) {
     }
 }
 
+task<> connect_by_name(socket_hold on, std::string host, std::uint16_t port) {
+    if (!on->closed) {
+        const address peer = co_await detail::resolve_for(*on, std::move(host), port);
+        if (!on->closed) co_return co_await detail::connect_op(*on, peer);
+    }
+    co_await result<>(error::cancelled(cancel_cause::none, "connect"));
+}
+
 }  // namespace
+
+task<> socket::connect(std::string host, std::uint16_t port) {
+    ++live().references;
+    return connect_by_name(socket_hold(state_), std::move(host), port);
+}
 
 task<> socket::send_all(bytes from) {
     ++live().references;

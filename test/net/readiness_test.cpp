@@ -15,6 +15,7 @@
 
 #include <ouro/runtime/context.hpp>
 #include <ouro/runtime/io.hpp>
+#include <ouro/testing/injection.hpp>
 
 namespace ouro::test {
 namespace {
@@ -343,6 +344,31 @@ BOOST_AUTO_TEST_CASE(a_reader_may_be_added_before_the_loop_runs_and_may_stop_it)
         BOOST_TEST(called == 5);
         BOOST_TEST(remove_reader(home, fd));
         ::close(fd);
+    }
+}
+
+// fault 20
+BOOST_AUTO_TEST_CASE(a_reader_waits_until_the_kernel_has_memory_for_it_again) {
+    using testing::fault;
+    const auto body = []() -> task<> {
+        auto [near, far] = co_await socket::pair(loop::current());
+        calls reading;
+        reading.read(near.fd());
+        send_now(far, "x");
+        co_await reading.come(5);
+    };
+    testing::injection counting;
+    testing::simulation world(loopback(1));
+    run_with(counting.options(world.options(options_for(engine::sim))), body);
+    const auto& seen = counting.seen();
+    for (std::uint64_t at = 1; at <= seen.size(); ++at) {
+        if (seen[at - 1] != testing::door_call::poll) continue;
+        BOOST_TEST_INFO_SCOPE("call " << at);
+        testing::injection failing(
+            {.plan = {fault{testing::fault_kind::op_fails, at, ENOMEM, false}}});
+        testing::simulation again(loopback(1));
+        run_with(failing.options(again.options(options_for(engine::sim))), body);
+        BOOST_TEST(failing.struck() == 1U);
     }
 }
 

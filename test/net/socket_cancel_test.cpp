@@ -213,6 +213,28 @@ OURO_ASYNC_TEST(a_cancelled_connect_ends_and_its_socket_closes) {
 }
 
 // rules 675, 742
+// fault 55
+OURO_ASYNC_TEST(closing_or_cancelling_ends_a_connect_by_name_in_any_turn) {
+    auto listener = co_await listening();
+    const std::uint16_t port = (co_await listener.local_address()).port();
+    for (int turns = 0; turns < 6; ++turns) {
+        for (const bool closes : {true, false}) {
+            BOOST_TEST_INFO_SCOPE((closes ? "closed" : "cancelled") << " after " << turns);
+            auto client = co_await socket::open(loop::current(), AF_INET);
+            auto connecting = spawn(client.connect("localhost", port));
+            co_await settle(turns);
+            closes ? client.close() : static_cast<void>(connecting.cancel());
+            const auto ended = co_await as_result(connecting.join());
+            BOOST_TEST((ended || was_cancelled(ended)));
+        }
+    }
+    auto closed = co_await socket::open(loop::current(), AF_INET);
+    auto late = closed.connect("localhost", port);
+    closed.close();
+    BOOST_TEST(was_cancelled(co_await as_result(std::move(late))));
+}
+
+// rules 675, 742
 // fault 14
 OURO_ASYNC_TEST(closing_a_socket_ends_its_receive_and_the_peer_sees_the_end) {
     auto [client, server] = co_await tcp_pair();

@@ -8,6 +8,8 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
+#include <ouro/net/resolve.hpp>
+
 namespace ouro::test {
 namespace {
 
@@ -146,6 +148,41 @@ OURO_ASYNC_TEST(a_refused_connect_fails_with_the_address_in_its_text) {
     const address where = co_await bound.local_address();
     auto client = co_await socket::open(loop::current(), AF_INET);
     const auto connected = co_await as_result(client.connect(where));
+    BOOST_REQUIRE(!connected);
+    BOOST_TEST((connected.error() == std::errc::connection_refused));
+    BOOST_TEST(contains(connected.error().message(), "connect " + where.to_string()));
+}
+
+// rules 666, 667
+OURO_ASYNC_TEST(a_host_is_looked_up_for_the_family_of_the_socket) {
+    for (const std::string& where : {std::string("127.0.0.1:0"), std::string("[::1]:0")}) {
+        auto listener = co_await listening(where);
+        const address at = co_await listener.local_address();
+        for (const std::string& host : {at.host(), std::string("localhost")}) {
+            // Not every machine has "localhost" for IPv6.
+            if (host == "localhost" && at.family() == AF_INET6 &&
+                !co_await as_result(resolve(host, at.port(), {.family = AF_INET6}))) {
+                continue;
+            }
+            auto client = co_await socket::open(loop::current(), at.family());
+            co_await client.connect(host, at.port());
+            auto server = co_await listener.accept();
+            BOOST_TEST((co_await client.peer_address() == at));
+        }
+    }
+    auto client = co_await socket::open(loop::current(), AF_INET6);
+    const auto other_family = co_await as_result(client.connect("127.0.0.1", 1));
+    BOOST_REQUIRE(!other_family);
+    BOOST_TEST((other_family.error() == errc::no_address));
+}
+
+// rule 668
+OURO_ASYNC_TEST(a_refused_connect_by_name_tells_which_address_refused) {
+    auto bound = co_await socket::open(loop::current(), AF_INET);
+    co_await bound.bind(co_await address::parse("127.0.0.1:0"));
+    const address where = co_await bound.local_address();
+    auto client = co_await socket::open(loop::current(), AF_INET);
+    const auto connected = co_await as_result(client.connect("localhost", where.port()));
     BOOST_REQUIRE(!connected);
     BOOST_TEST((connected.error() == std::errc::connection_refused));
     BOOST_TEST(contains(connected.error().message(), "connect " + where.to_string()));

@@ -2,10 +2,11 @@
 // what is told when none of them answers.
 #include <ouro/proto/create_connection.hpp>
 
-#include <array>
+#include <algorithm>
 #include <new>
 
 #include <ouro/testing/allocation_faults.hpp>
+#include <ouro/testing/injection.hpp>
 #include <ouro/testing/simulation.hpp>
 
 #include "connecting.hpp"
@@ -256,6 +257,64 @@ OURO_ASYNC_TEST(when_no_local_address_works_the_last_one_is_named_with_the_peer)
     BOOST_CHECK(nowhere == errc::no_address);
     BOOST_TEST(nowhere.message().find(nobody) != std::string::npos);
     BOOST_TEST(descriptors() == before);
+}
+
+// rule 67
+BOOST_AUTO_TEST_CASE(numeric_hosts_are_connected_to_without_a_look_up) {
+    for (const engine each : {engine::uring, engine::plain_uring}) {
+        testing::injection watching;
+        run_with(watching.options(options_for(each)), []() -> task<> {
+            auto server = co_await listening();
+            const std::uint16_t port = (co_await server.local_address()).port();
+            auto made = co_await create_connection(
+                &any_protocol, hosts{"::1", "127.0.0.9", "127.0.0.1"}, port,
+                {.happy_eyeballs_delay = 1ms, .local_host = "127.0.0.3"});
+            auto other = co_await server.accept();
+            made.transport->abort();
+            co_await read_to_end(other);
+        });
+        const auto& seen = watching.seen();
+        BOOST_TEST(std::count(seen.begin(), seen.end(), testing::door_call::connect) ==
+                   2);  // no IPv6 to connect from
+        BOOST_TEST(std::count(seen.begin(), seen.end(), testing::door_call::resolve) == 0);
+    }
+}
+
+// fault 55
+BOOST_AUTO_TEST_CASE(the_look_ups_of_several_hosts_take_no_longer_than_the_slowest) {
+    auto options = loopback(1);
+    options.only = testing::parse_fault_plan("slow_name@1=9000000,slow_name@2=10000000").value();
+    run_simulated(options, []() -> task<> {
+        auto& world = testing::simulation::current();
+        world.set_name("one.example", {"10.0.1.1"});
+        world.set_name("two.example", {"10.0.1.2"});
+        auto server = co_await listening(100, "10.0.1.2:4000");
+        const auto began = world.elapsed();
+        auto made =
+            co_await create_connection(&any_protocol, hosts{"one.example", "two.example"}, 4000);
+        const auto took = world.elapsed() - began;
+        BOOST_TEST((took >= 10s && took < 11s));
+        auto other = co_await server.accept();
+        made.transport->abort();
+        co_await read_to_end(other);
+    });
+}
+
+// fault 55
+BOOST_AUTO_TEST_CASE(a_slow_look_up_is_left_at_once_by_who_is_cancelled) {
+    auto options = loopback(1);
+    options.only = testing::parse_fault_plan("slow_name@1=30000000").value();
+    run_simulated(options, []() -> task<> {
+        auto& world = testing::simulation::current();
+        auto connecting = spawn(connect_and_drop({"localhost", "127.0.0.9"}, 4000, {}));
+        co_await sleep(1s);
+        const auto began = world.elapsed();
+        connecting.cancel();
+        const auto ended = co_await as_result(std::move(connecting).join());
+        BOOST_REQUIRE(!ended.has_value());
+        BOOST_CHECK(ended.error() == errc::cancelled);
+        BOOST_TEST((world.elapsed() - began < 10ms));
+    });
 }
 
 // rule 375

@@ -4,6 +4,9 @@
 #include <netinet/in.h>
 #include <unistd.h>
 
+#include <ouro/net/readiness.hpp>
+#include <ouro/proto/server.hpp>
+
 #include "recorder.hpp"
 
 namespace ouro::test {
@@ -132,6 +135,46 @@ OURO_ASYNC_TEST(a_reused_descriptor_hears_nothing_of_the_connection_before) {
             BOOST_TEST(old.seen->losses == 1);
         }
     }
+}
+
+// rules 682, 674
+OURO_ASYNC_TEST(nobody_else_watches_the_descriptor_of_a_live_transport) {
+    for (const way& how : each_medium) {
+        BOOST_TEST_INFO_SCOPE(how);
+        auto on = co_await connect_recorder(how);
+        const int fd = view_of(*on.link)->fd();
+        for (const auto& refused : {add_reader(fd, [] {}), add_writer(fd, [] {})}) {
+            BOOST_REQUIRE(!refused.has_value());
+            BOOST_CHECK(refused.error() == errc::invalid_state);
+            BOOST_TEST(refused.error().message().find("a transport owns") != std::string::npos);
+        }
+        BOOST_CHECK((co_await as_result(readable(fd))).error() == errc::invalid_state);
+        BOOST_CHECK((co_await as_result(writable(fd))).error() == errc::invalid_state);
+        BOOST_TEST(!remove_reader(fd));
+        BOOST_TEST(!remove_writer(fd));
+        on.link->abort();
+        co_await eventually([&] { return on.seen->lost(); });
+        // The number is free for others.
+        auto [near, far] = co_await socket::pair(loop::current());
+        for (const socket* each : {&near, &far}) {
+            BOOST_CHECK(add_reader(each->fd(), [] {}).has_value());
+            BOOST_TEST(remove_reader(each->fd()));
+        }
+    }
+}
+
+// rule 682
+OURO_ASYNC_TEST(nobody_else_watches_an_accepted_connection) {
+    auto seen = make_recorder(kind::streaming);
+    auto serving = co_await create_server(factory_of(seen), "127.0.0.1", 0);
+    auto client = co_await socket::open(loop::current(), AF_INET);
+    co_await client.connect(serving.addresses().at(0));
+    co_await eventually([seen] { return seen->made == 1; });
+    const int fd = view_of(*seen->link)->fd();
+    BOOST_CHECK(add_reader(fd, [] {}).error() == errc::invalid_state);
+    co_await writable(client.fd());  // a socket is watched by whom it belongs to
+    seen->link->abort();
+    serving.close();
 }
 
 BOOST_AUTO_TEST_SUITE_END()

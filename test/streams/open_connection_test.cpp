@@ -50,6 +50,21 @@ OURO_ASYNC_TEST(streams_open_to_a_host_and_a_port) {
     server.close();
 }
 
+// rules 385, 376
+OURO_ASYNC_TEST(streams_open_to_the_first_of_several_hosts_that_answers) {
+    auto server = co_await start_server(shout, "127.0.0.1", 0);
+    const auto port = server.addresses().at(0).port();
+    const std::vector<std::string> hosts{"127.0.0.9", "127.0.0.1"};
+    for (const auto delay : {std::chrono::milliseconds(0), std::chrono::milliseconds(100)}) {
+        auto opened = co_await open_connection(
+            hosts, port, {.connect = {.happy_eyeballs_delay = delay, .local_host = "127.0.0.3"}});
+        BOOST_TEST(opened.writer.get_extra_info<address>("peername").host() == "127.0.0.1");
+        BOOST_TEST(opened.writer.get_extra_info<address>("sockname").host() == "127.0.0.3");
+        co_await talk(std::move(opened));
+    }
+    server.close();
+}
+
 OURO_ASYNC_TEST(streams_open_to_an_address) {
     auto server = co_await start_server(shout, "127.0.0.1", 0);
     co_await talk(co_await open_connection(server.addresses().at(0)));

@@ -388,5 +388,15 @@ BOOST_AUTO_TEST_CASE(a_closed_loop_ends_operations_of_every_kind) {
                                                       .second = &see_that_everything_ended});
 }
 
+HONESTY_OF_STREAMS(a_poll_for_room_is_told_of_the_peers_half_close) {
+    const connected pair = co_await connect_pair(home, kind);
+    (void)co_await fill(home, pair.ours);
+    notes.say("full", co_await events_now(home, pair.ours, POLLOUT));
+    notes.say("the peer half-closes", io::shutdown(home, pair.theirs, SHUT_WR));
+    notes.say("still full", co_await events_now(home, pair.ours, POLLOUT));
+    co_await quiet();
+    close_both(home, pair);
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 }  // namespace ouro::test

@@ -224,6 +224,12 @@ class socket {
     task<received_with_fds> recv_with_fds(mut_bytes into, std::size_t most_fds = 16);
     /// Connects to `peer`. A cancelled or failed connect leaves the socket fit for closing only.
     detail::connect_op connect(const address& peer) noexcept { return {live(), peer}; }
+    /// Connects to the first address of `host` that has the socket's family (rule 666). A numeric
+    /// host is used as it is, a name is looked up off the loop's thread.
+    ///
+    /// Errors  those of `resolve`, and of `connect`, which name the address.
+    /// Cancel  the look-up or the connect is given up; `close` does that as well.
+    task<> connect(std::string host, std::uint16_t port);
     /// Waits for a connection on a listening socket. A cancelled accept takes no connection (rule
     /// 670).
     detail::accept_op accept() noexcept { return detail::accept_op(live()); }
