@@ -8,37 +8,51 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 namespace ouro::test {
 namespace {
 
-/// Two bound sockets whose descriptors follow each other, and the first of their numbers.
-task<int> hand_over_two(std::vector<socket>& filler) {
-    int last = -2;
+/// Two bound sockets whose descriptors follow each other, closed unless somebody took them.
+class handed_over {
+  public:
+    handed_over(loop& home, int first) noexcept : home_(&home), first_(first) {}
+    handed_over(handed_over&& other) noexcept
+        : home_(other.home_), first_(std::exchange(other.first_, -1)) {}
+    handed_over& operator=(handed_over&&) = delete;
+    ~handed_over() { close(); }
+    void close() noexcept {
+        if (first_ < 0) return;
+        for (int fd = first_; fd < first_ + 2; ++fd) io::discard(*home_, fd);
+        first_ = -1;
+    }
+    int first() const noexcept { return first_; }
+    /// To process 77.
+    result<std::vector<inherited_socket>> inherit(const char* pid, const char* count,
+                                                  const char* names = nullptr) {
+        auto got = detail::inherit(
+            *home_, {.pid = pid, .count = count, .names = names, .first = first_, .own_pid = 77});
+        if (got && !got->empty()) first_ = -1;
+        return got;
+    }
+
+  private:
+    loop* home_;
+    int first_;
+};
+
+task<handed_over> hand_over() {
+    loop& home = loop::current();
+    std::vector<socket> filler;
     for (;;) {
-        auto made = co_await socket::open(loop::current(), AF_INET);
-        co_await made.bind(co_await address::parse("127.0.0.1:0"));
-        const int fd = made.fd();
-        filler.push_back(std::move(made));
-        if (fd == last + 1) break;
-        last = fd;
+        filler.push_back(co_await socket::open(home, AF_INET));
+        co_await filler.back().bind(co_await address::parse("127.0.0.1:0"));
+        const std::size_t count = filler.size();
+        if (count > 1 && filler[count - 1].fd() == filler[count - 2].fd() + 1) break;
     }
-    for (int i = 0; i < 2; ++i) {
-        (void)filler.back().release();
-        filler.pop_back();
-    }
-    co_return last;
-}
-
-result<std::vector<inherited_socket>> inherit(const char* pid, const char* count, const char* names,
-                                              int first) {
-    return detail::inherit(
-        loop::current(),
-        {.pid = pid, .count = count, .names = names, .first = first, .own_pid = 77});
-}
-
-void discard(int first) {
-    for (int fd = first; fd < first + 2; ++fd) io::discard(loop::current(), fd);
+    (void)filler.back().release();
+    filler.pop_back();
+    co_return handed_over(home, filler.back().release());
 }
 
 }  // namespace
@@ -48,9 +62,9 @@ BOOST_AUTO_TEST_SUITE(inherited)
 OURO_ASYNC_TEST(sockets_handed_over_come_in_order_with_their_names) {
     for (const char* names : {"web:admin", "web:admin:more", "web", "", "web:", ":admin"}) {
         BOOST_TEST_INFO_SCOPE("names '" << names << "'");
-        std::vector<socket> filler;
-        const int first = co_await hand_over_two(filler);
-        auto got = inherit("77", "2", names, first);
+        auto sockets = co_await hand_over();
+        const int first = sockets.first();
+        auto got = sockets.inherit("77", "2", names);
         BOOST_REQUIRE(got.has_value());
         BOOST_REQUIRE(got->size() == 2U);
         const std::string said(names);
@@ -64,37 +78,38 @@ OURO_ASYNC_TEST(sockets_handed_over_come_in_order_with_their_names) {
 }
 
 OURO_ASYNC_TEST(without_names_or_variables_there_is_nothing_wrong) {
-    std::vector<socket> filler;
-    const int first = co_await hand_over_two(filler);
+    auto sockets = co_await hand_over();
     for (const auto& [pid, count] : {std::pair<const char*, const char*>(nullptr, nullptr),
                                      {nullptr, "2"},
                                      {"77", nullptr},
                                      {"78", "2"},
                                      {"77", "0"}}) {
-        const auto none = inherit(pid, count, nullptr, first);
+        const auto none = sockets.inherit(pid, count);
         BOOST_REQUIRE(none.has_value());
         BOOST_TEST(none->empty());
     }
-    auto unnamed = inherit("77", "2", nullptr, first);
+    auto unnamed = sockets.inherit("77", "2");
     BOOST_REQUIRE(unnamed.has_value());
     BOOST_TEST(unnamed->size() == 2U);
     BOOST_TEST((*unnamed)[0].name.empty());
 }
 
 OURO_ASYNC_TEST(what_makes_no_sense_is_refused_and_nothing_is_taken) {
-    std::vector<socket> filler;
-    const int first = co_await hand_over_two(filler);
+    auto sockets = co_await hand_over();
     const auto before = loop::current().counters().descriptors;
     for (const auto& [pid, count] :
          {std::pair("", "2"), std::pair("x", "2"), std::pair("77x", "2"), std::pair("77", "two"),
           std::pair("77", "-1"), std::pair("77", ""), std::pair("77", "5000"),
           std::pair("77", "99999999999")}) {
         BOOST_TEST_INFO_SCOPE("LISTEN_PID '" << pid << "', LISTEN_FDS '" << count << "'");
-        const auto refused = inherit(pid, count, nullptr, first);
+        const auto refused = sockets.inherit(pid, count);
         BOOST_CHECK(!refused && refused.error() == errc::value_error);
     }
-    discard(first);
-    const auto closed = inherit("77", "2", nullptr, first);
+    const int first = sockets.first();
+    sockets.close();
+    const auto closed = detail::inherit(
+        loop::current(),
+        {.pid = "77", .count = "2", .names = nullptr, .first = first, .own_pid = 77});
     BOOST_CHECK(!closed && closed.error() == errc::value_error);
     BOOST_TEST(loop::current().counters().descriptors == before);
 }

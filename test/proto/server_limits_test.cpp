@@ -6,6 +6,28 @@
 namespace ouro::test {
 namespace {
 
+class echo final : public protocol {
+  public:
+    void connection_made(std::shared_ptr<transport> on) override { link_ = std::move(on); }
+    void data_received(bytes received) override { link_->write(received); }
+    void connection_lost(error) override { link_.reset(); }
+
+  private:
+    std::shared_ptr<transport> link_;
+};
+
+/// Connects until it is answered: a connection may be aborted before it is accepted.
+task<> insist(address where) {
+    for (;;) {
+        auto client = co_await as_result(dial(where));
+        if (!client) continue;
+        if (!co_await as_result(client->send(as_bytes("x")))) continue;
+        std::array<std::byte, 1> room;
+        const auto answer = co_await as_result(client->recv_into(room));
+        if (answer && *answer == 1) co_return;
+    }
+}
+
 /// Clients that have said who they are.
 task<std::vector<socket>> dial_many(address where, std::size_t count) {
     std::vector<socket> clients;
@@ -156,6 +178,35 @@ OURO_ASYNC_TEST(a_server_can_be_closed_while_the_rate_holds_it_back) {
     at.abort_clients();
     co_await at.wait_closed();
     BOOST_TEST(loop::current().counters().timers == timers);
+}
+
+// rules 425, 426
+// faults 5, 12, 17, 18
+BOOST_AUTO_TEST_CASE(failing_accepts_lose_no_connection_under_any_limit) {
+    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+        auto options = testing::simulation_options::calm(seed);
+        options.rate(testing::fault_kind::accept_fails) = 0.3;
+        options.rate(testing::fault_kind::multishot_ends) = 0.2;
+        options.rate(testing::fault_kind::cancel_misses) = 0.3;
+        options.rate(testing::fault_kind::late_completion) = 0.2;
+        testing::simulation world(options);
+        const auto outcome = world.run([]() -> task<> {
+            auto& here = testing::simulation::current();
+            auto at = co_await create_server([] { return std::make_shared<echo>(); },
+                                             std::vector<std::string>{"127.0.0.1", "127.0.0.2"}, 0,
+                                             {.accept_retry = std::chrono::milliseconds(50),
+                                              .max_connections = here.draw(0, 3),
+                                              .max_accept_rate = here.draw(0, 1) ? 100.0 : 0.0});
+            std::vector<task_handle<>> clients;
+            for (int i = 0; i < 5; ++i) {
+                for (const address& where : at.addresses()) clients.push_back(spawn(insist(where)));
+            }
+            for (const auto& each : clients) co_await each;
+            const stop_report told = co_await at.stop(std::chrono::seconds(1));
+            BOOST_TEST(told.aborted.empty());
+        });
+        for (const auto& each : outcome.violations) BOOST_ERROR("seed " << seed << ": " << each);
+    }
 }
 
 OURO_ASYNC_TEST(a_high_rate_and_a_high_limit_are_in_nobodys_way) {

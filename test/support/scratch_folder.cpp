@@ -2,12 +2,13 @@
 #include "scratch_folder.hpp"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <unistd.h>
 
 #include <boost/test/unit_test.hpp>
 
+#include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 
 #include <ouro/runtime/io.hpp>
 #include <ouro/testing/simulation.hpp>
@@ -20,8 +21,11 @@ scratch_folder::scratch_folder() {
     path_ = name;
 }
 scratch_folder::~scratch_folder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
+    // Not by std::filesystem, which needs memory that a test may have taken away.
+    const auto gone = [](const char* path, const struct stat*, int, FTW*) {
+        return ::remove(path);
+    };
+    ::nftw(path_.c_str(), gone, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 void make_file(const std::string& path) {
