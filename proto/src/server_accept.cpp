@@ -13,6 +13,7 @@ namespace {
 constexpr unsigned most_failures_in_a_row = 16;
 // How far the accept rate may get ahead of an even spread: many a timer is saved by that.
 constexpr auto rate_slack = std::chrono::milliseconds(10);
+constexpr double longest_gap_seconds = 1e8;  // years; what a time can hold
 
 }  // namespace
 
@@ -111,7 +112,8 @@ void server_state::client_gone() noexcept {
 
 void server_state::count_for_rate() noexcept {
     if (options_.max_accept_rate <= 0) return;
-    const std::chrono::duration<double> apart(1 / options_.max_accept_rate);
+    const std::chrono::duration<double> apart(
+        std::min(1 / options_.max_accept_rate, longest_gap_seconds));
     next_accept_ = std::max(next_accept_, home_->time() - rate_slack) +
                    std::chrono::duration_cast<clock::duration>(apart);
     if (next_accept_ <= home_->time() || pace_.queued()) return;

@@ -118,6 +118,18 @@ OURO_ASYNC_TEST(several_given_sockets_are_served_together) {
     co_await end(at);
 }
 
+// rule 393
+OURO_ASYNC_TEST(a_socket_given_unbound_is_told_its_port) {
+    recorders all;
+    auto at =
+        co_await create_server(each_into(all), co_await socket::open(loop::current(), AF_INET));
+    const auto port = at.addresses().at(0).port();
+    BOOST_TEST(port != 0);
+    auto client = co_await dial(co_await address::from_ip("127.0.0.1", port));
+    co_await eventually([&] { return all.size() == 1; });
+    co_await end(at);
+}
+
 // rule 398
 OURO_ASYNC_TEST(options_of_connections_are_set_on_listeners_and_inherited) {
     struct wish {
@@ -139,6 +151,7 @@ OURO_ASYNC_TEST(options_of_connections_are_set_on_listeners_and_inherited) {
         auto at = co_await serve(all, {}, plain ? server_options() : asked);
         auto client = co_await dial(at.addresses().at(0));
         co_await eventually([&] { return all.size() == 1; });
+        BOOST_REQUIRE(all[0]->link);
         const auto* const accepted = all[0]->link->get_extra_info<const socket_view*>("socket");
         BOOST_REQUIRE(accepted);
         for (const auto& [level, name, usual, wanted] : wishes) {

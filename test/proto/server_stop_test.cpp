@@ -15,6 +15,7 @@ task<std::vector<socket>> three_clients(server& at, const recorders& all) {
     for (int i = 0; i < 3; ++i) {
         clients.push_back(co_await dial(at.addresses().at(0)));
         co_await eventually([&] { return all.size() == clients.size(); });
+        BOOST_REQUIRE(all.back()->link);
     }
     co_return clients;
 }

@@ -40,6 +40,7 @@ task<> require_served(std::string path, recorders all) {
     auto made = co_await create_unix_connection(factory_of(seen), path);
     made.transport->write("hello");
     co_await eventually([&] { return all.size() == before + 1 && all.back()->data == "hello"; });
+    BOOST_REQUIRE(all.back()->link);
     all.back()->link->write("yourself");
     co_await eventually([&] { return seen->data == "yourself"; });
     made.transport->close();
@@ -314,6 +315,7 @@ OURO_ASYNC_TEST(each_end_knows_who_is_at_the_other) {
     auto made = co_await create_unix_connection(factory_of(seen), folder.file(), {.local = client});
     co_await eventually([&] { return all.size() == 1; });
     for (const auto& link : {made.transport, all[0]->link}) {
+        BOOST_REQUIRE(link);
         const auto* const view = link->get_extra_info<const socket_view*>("socket");
         BOOST_REQUIRE(view);
         const peer_credentials peer = co_await view->credentials();
