@@ -170,7 +170,7 @@ OURO_ASYNC_TEST(connections_come_in_no_faster_than_the_accept_rate) {
 OURO_ASYNC_TEST(a_server_can_be_closed_while_the_rate_holds_it_back) {
     recorders all;
     const auto timers = loop::current().counters().timers;
-    auto at = co_await serve(all, {}, {.max_accept_rate = 0.0001});
+    auto at = co_await serve(all, {}, {.max_accept_rate = 1e-300});
     auto clients = co_await dial_many(at.addresses().at(0), 2);
     co_await eventually([&] { return all.size() == 1; });
     co_await settle(10);
