@@ -153,9 +153,7 @@ result<address> socket::peer_address() const {
     return detail::to_address(io::peer_name(home(), fd()));
 }
 
-result<peer_credentials> socket::credentials() const {
-    return io::peer_credentials(home(), fd());
-}
+result<peer_credentials> socket::credentials() const { return io::peer_credentials(home(), fd()); }
 
 void socket::close() noexcept {
     if (detail::socket_state* state = std::exchange(state_, nullptr)) {

@@ -41,6 +41,8 @@ result<> server_state::start_serving() {
             listening.error().while_doing("listen on " + each->where.to_string());
             return listening;
         }
+        // listen(2) binds what was given unbound.
+        if (auto bound = each->local_address()) each->where = *bound;
     }
     serving_ = true;
     self_ = shared_from_this();

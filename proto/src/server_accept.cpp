@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include <ouro/runtime/awaited.hpp>
+
 #include "server_state.hpp"
 #include "stream_transport.hpp"
 
@@ -93,15 +95,23 @@ void server_state::take_connection(int fd) noexcept {
     link->begin(link, clients_, shared_from_this());
 }
 
-void server_state::client_gone() noexcept {
-    --client_count_;
+/// What came in above the limit is served as far as there is a place now.
+void server_state::take_from_hand() noexcept {
+    if (in_hand_.empty()) return;
     const context::use in(values_);
     while (!in_hand_.empty() && !full()) {
         const int fd = in_hand_.front();
         in_hand_.erase(in_hand_.begin());
         take_connection(fd);
     }
-    go_on();
+}
+
+void server_state::client_gone() noexcept {
+    --client_count_;
+    if (!closed_) {
+        take_from_hand();
+        go_on();
+    }
     if (!gone()) return;
     closed_waiters.wake_all();
     leave_if_gone();
@@ -112,8 +122,7 @@ void server_state::client_gone() noexcept {
 void server_state::count_for_rate() noexcept {
     if (options_.max_accept_rate <= 0) return;
     const std::chrono::duration<double> apart(1 / options_.max_accept_rate);
-    next_accept_ = std::max(next_accept_, home_->time() - rate_slack) +
-                   std::chrono::duration_cast<clock::duration>(apart);
+    next_accept_ = std::max(next_accept_, home_->time() - rate_slack) + bounded(apart);
     if (next_accept_ <= home_->time() || pace_.queued()) return;
     pace_.when = next_accept_;
     try {

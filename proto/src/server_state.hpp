@@ -81,6 +81,7 @@ class server_state final : public loop_resource, public std::enable_shared_from_
     static void pace_came(timer_node& timer) noexcept;
     void came_in(int fd) noexcept;
     void take_connection(int fd) noexcept;
+    void take_from_hand() noexcept;
     void refused(listener& at, int failure) noexcept;
     void warn_of(int failure) noexcept;
     // The end.

@@ -1,56 +1,30 @@
 // Accepting while the process has no descriptor left.
 #include <ouro/proto/server.hpp>
 
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <ouro/runtime/loop.hpp>
 
+#include "no_descriptors.hpp"
 #include "recorder.hpp"
 
 namespace ouro::test {
 namespace {
 
-/// No further descriptor can be opened as long as it lives.
-class no_descriptors {
-  public:
-    no_descriptors() {
-        BOOST_REQUIRE_EQUAL(::getrlimit(RLIMIT_NOFILE, &before_), 0);
-        const int lowest_free = ::dup(0);
-        ::close(lowest_free);
-        rlimit none = before_;
-        none.rlim_cur = static_cast<rlim_t>(lowest_free);
-        BOOST_REQUIRE_EQUAL(::setrlimit(RLIMIT_NOFILE, &none), 0);
-    }
-    no_descriptors(const no_descriptors&) = delete;
-    no_descriptors& operator=(const no_descriptors&) = delete;
-    ~no_descriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-
-  private:
-    rlimit before_{};
-};
-
 task<server> quiet_server(std::vector<std::shared_ptr<recorder>>& all,
-                          std::chrono::milliseconds retry) {
+                          std::chrono::milliseconds retry, std::size_t max_connections = 0) {
     co_return co_await create_server(
         [&all] { return all.emplace_back(make_recorder(kind::streaming))->as_protocol(); },
-        co_await address::parse("127.0.0.1:0"), {.start_serving = false, .accept_retry = retry});
+        co_await address::parse("127.0.0.1:0"),
+        {.start_serving = false, .accept_retry = retry, .max_connections = max_connections});
 }
 
 void connect_now(const socket& from, const address& to) {
     BOOST_REQUIRE_EQUAL(::connect(from.fd(), to.raw(), to.length()), 0);
 }
 
-}  // namespace
-
-BOOST_AUTO_TEST_SUITE(server_shortage)
-
-// rule 425
-// fault 17
-OURO_KERNEL_TEST(a_server_without_descriptors_reports_once_waits_and_accepts_later,
-                 "takes the descriptors of the process away with setrlimit(2)") {
+/// Two clients come while there is no descriptor, and are served when there is.
+task<> outlast_a_shortage(std::size_t max_connections) {
     std::vector<std::shared_ptr<recorder>> all;
-    auto at = co_await quiet_server(all, std::chrono::milliseconds(2));
+    auto at = co_await quiet_server(all, std::chrono::milliseconds(2), max_connections);
     const address where = at.addresses().at(0);
     auto one = co_await socket::open(loop::current(), AF_INET);
     auto two = co_await socket::open(loop::current(), AF_INET);
@@ -77,6 +51,20 @@ OURO_KERNEL_TEST(a_server_without_descriptors_reports_once_waits_and_accepts_lat
     at.close();
     at.abort_clients();
     co_await at.wait_closed();
+}
+
+}  // namespace
+
+BOOST_AUTO_TEST_SUITE(server_shortage)
+
+// rule 425
+// fault 17
+OURO_KERNEL_TEST(a_server_without_descriptors_reports_once_waits_and_accepts_later,
+                 "takes the descriptors of the process away with setrlimit(2)") {
+    for (const std::size_t max_connections : {0U, 100U}) {  // many accepts in one, or one by one
+        BOOST_TEST_INFO_SCOPE("max_connections " << max_connections);
+        co_await outlast_a_shortage(max_connections);
+    }
 }
 
 // rules 425, 412

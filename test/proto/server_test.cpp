@@ -8,48 +8,10 @@
 #include <stdexcept>
 
 #include "recorder.hpp"
+#include "served.hpp"
 
 namespace ouro::test {
 namespace {
-
-/// The recorders of all connections of a server. Copies share them: a server may live longer than
-/// the body of its test.
-class recorders {
-  public:
-    std::shared_ptr<base_protocol> add(kind of) {
-        return each_->emplace_back(make_recorder(of))->as_protocol();
-    }
-    auto begin() const noexcept { return each_->begin(); }
-    auto end() const noexcept { return each_->end(); }
-    bool empty() const noexcept { return each_->empty(); }
-    std::size_t size() const noexcept { return each_->size(); }
-    const std::shared_ptr<recorder>& back() const noexcept { return each_->back(); }
-    const std::shared_ptr<recorder>& operator[](std::size_t i) const noexcept {
-        return (*each_)[i];
-    }
-
-  private:
-    std::shared_ptr<std::vector<std::shared_ptr<recorder>>> each_ =
-        std::make_shared<std::vector<std::shared_ptr<recorder>>>();
-};
-
-/// Makes a recorder for each connection and keeps it in `all`.
-auto each_into(recorders all, kind of = kind::streaming) {
-    return [all = std::move(all), of]() mutable { return all.add(of); };
-}
-
-task<address> free_place(medium over) {
-    static int count = 0;
-    if (over == medium::tcp) co_return co_await address::parse("127.0.0.1:0");
-    co_return co_await address::from_path("@ouro-test-serve-" + std::to_string(::getpid()) + "-" +
-                                          std::to_string(++count));
-}
-
-task<socket> dial(address where) {
-    auto made = co_await socket::open(loop::current(), where.family());
-    co_await made.connect(where);
-    co_return made;
-}
 
 /// A socket that listens already: connections wait in its queue until it is served.
 task<socket> queueing(medium over) {
@@ -58,17 +20,6 @@ task<socket> queueing(medium over) {
     co_await made.bind(where);
     co_await made.listen();
     co_return made;
-}
-
-task<server> serve(recorders all, way how = {}, server_options options = {}) {
-    co_return co_await create_server(each_into(all, how.receiver), co_await free_place(how.over),
-                                     options);
-}
-
-std::size_t descriptors() { return loop::current().counters().descriptors; }
-
-bool all_lost(const recorders& all) {
-    return std::all_of(all.begin(), all.end(), [](const auto& each) { return each->lost(); });
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <ouro/streams/open_connection.hpp>
 
 #include "reads.hpp"
+#include "scratch_folder.hpp"
 
 namespace ouro::test {
 namespace {
@@ -194,6 +195,70 @@ OURO_ASYNC_TEST(streams_are_served_on_a_bound_socket) {
     auto server = co_await start_server(echo, std::move(bound));
     BOOST_TEST(co_await exchange(where, "hello") == "hello");
     server.close();
+}
+
+OURO_ASYNC_TEST(streams_are_served_on_several_hosts_and_several_sockets) {
+    auto server =
+        co_await start_server(echo, std::vector<std::string>{"127.0.0.1", "127.0.0.2"}, 0);
+    BOOST_TEST(server.addresses().size() == 2U);
+    for (const address& where : server.addresses()) {
+        BOOST_TEST(co_await exchange(where, "hello") == "hello");
+    }
+    server.close();
+    std::vector<socket> bound;
+    for (int i = 0; i < 2; ++i) {
+        bound.push_back(co_await socket::open(loop::current(), AF_INET));
+        co_await bound.back().bind(co_await address::parse("127.0.0.1:0"));
+    }
+    auto given = co_await start_server(echo, std::move(bound));
+    for (const address& where : given.addresses()) {
+        BOOST_TEST(co_await exchange(where, "again") == "again");
+    }
+    given.close();
+}
+
+OURO_ASYNC_TEST(streams_are_served_at_a_path) {
+    const scratch_folder folder;
+    for (const bool given : {false, true}) {
+        BOOST_TEST_INFO_SCOPE((given ? "bound socket" : "path"));
+        auto bound = co_await socket::open(loop::current(), AF_UNIX);
+        if (given) co_await bound.bind(co_await address::from_path(folder.file()));
+        auto server = given ? co_await start_unix_server(echo, std::move(bound))
+                            : co_await start_unix_server(echo, folder.file());
+        auto [reader, writer] = co_await open_unix_connection(folder.file());
+        writer.write("hello");
+        writer.write_eof();
+        BOOST_TEST(co_await read_text(reader) == "hello");
+        server.close();
+        BOOST_TEST(!file_exists(folder.file()));
+        co_await server.wait_closed();
+    }
+    const auto gone = co_await as_result(open_unix_connection(folder.file()));
+    BOOST_CHECK(!gone && gone.error() == std::errc::no_such_file_or_directory);
+}
+
+OURO_ASYNC_TEST(a_pair_becomes_two_streams) {
+    auto [ours, theirs] = co_await socket::pair(loop::current());
+    auto [reader, writer] = co_await open_unix_connection(std::move(ours));
+    auto [other_reader, other_writer] = co_await open_unix_connection(std::move(theirs));
+    writer.write("hello\n");
+    BOOST_TEST(co_await read_line(other_reader) == "hello\n");
+    auto refused =
+        co_await as_result(open_unix_connection(co_await socket::open(loop::current(), AF_INET)));
+    BOOST_CHECK(!refused && refused.error() == errc::value_error);
+}
+
+// The handler ends when its connection is closed under it.
+OURO_ASYNC_TEST(a_stop_closes_what_handlers_still_serve) {
+    auto server = co_await start_server(echo, "127.0.0.1", 0);
+    auto [reader, writer] = co_await open_connection(server.addresses().at(0));
+    writer.write("a");
+    BOOST_TEST(co_await read_exactly(reader, 1) == "a");
+    const stop_report told = co_await server.stop(std::chrono::nanoseconds(0));
+    BOOST_TEST(told.clients == 1U);
+    BOOST_TEST(told.closed == 1U);
+    BOOST_TEST(told.aborted.empty());
+    BOOST_TEST(co_await read_text(reader) == "");
 }
 
 OURO_ASYNC_TEST(a_client_that_resets_ends_its_handler_and_no_other) {

@@ -123,6 +123,16 @@ int error_of(loop& home, door_call call, int fd) {
         return code(io::peer_name(home, fd));
     case door_call::watch_signals:
         return code(io::watch_signals(home, -1, 1ULL << (SIGWINCH - 1)));
+    case door_call::identify_file:
+        return code(io::identify_file(home, "/"));
+    case door_call::remove_file:
+        return code(io::remove_file(home, "/no/such/file"));
+    case door_call::set_file_mode:
+        return code(io::set_file_mode(home, "/no/such/file", 0));
+    case door_call::peer_credentials:
+        return code(io::peer_credentials(home, fd));
+    case door_call::set_close_on_exec:
+        return code(io::set_close_on_exec(home, fd));
     default:
         BOOST_FAIL("not synchronous");
         return 0;
@@ -253,7 +263,7 @@ BOOST_AUTO_TEST_CASE(a_job_finds_no_thread_or_begins_later) {
 }
 
 BOOST_AUTO_TEST_CASE(every_synchronous_call_fails_with_each_error_that_is_legal_for_it) {
-    for (auto call = door_call::socket; call <= door_call::watch_signals;
+    for (auto call = door_call::socket; call <= door_call::set_close_on_exec;
          call = static_cast<door_call>(static_cast<int>(call) + 1)) {
         for (const int number : testing::legal_errors(call)) {
             static door_call tried;

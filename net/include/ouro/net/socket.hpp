@@ -215,8 +215,8 @@ class socket {
     /// Cancel    as `send`.
     /// Lifetime  `from` and `fds` must live and stay as they are until the await resumes.
     task<std::size_t> send_with_fds(bytes from, std::span<const int> fds);
-    /// Receives as `recv_into`, and up to `most_fds` descriptors that came with these bytes. It ends
-    /// with the bytes of one `send_with_fds`. Any other receive drops descriptors.
+    /// Receives as `recv_into`, and up to `most_fds` descriptors that came with these bytes. It
+    /// ends with the bytes of one `send_with_fds`. Any other receive drops descriptors.
     ///
     /// Errors    `errc::unsupported` on other sockets; as `recv_into`.
     /// Cancel    as `recv_into`; nothing that was received is lost or left open.

@@ -1,4 +1,4 @@
-// The files of a simulated world, as far as unix sockets have to do with them. There are no folders.
+// The files of a simulated world, as far as unix sockets have to do with them, without folders.
 #include <sys/stat.h>
 #include <unistd.h>
 
