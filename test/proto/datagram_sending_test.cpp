@@ -27,7 +27,7 @@ int fill(const endpoint& from, std::size_t bytes_each = 1000) {
 
 BOOST_AUTO_TEST_SUITE(datagram_sending)
 
-// rules 446, 447
+// rule 447
 OURO_ASYNC_TEST(what_one_turn_sends_leaves_at_its_end_in_order_and_in_copies) {
     auto [one, other] = co_await unix_endpoints();
     std::string text = "first";

@@ -178,8 +178,8 @@ std::int64_t world::send_segments(const endpoint_ptr& what, const msghdr& messag
     return static_cast<std::int64_t>(all.size());
 }
 
-/// Joins those that follow `first` and were cut from the same message, for a socket that wants that.
-/// Their size, or 0 when there are none.
+/// Joins those that follow `first` and were cut from the same message, for a socket that wants
+/// that. Their size, or 0 when there are none.
 std::size_t world::join_segments(const endpoint_ptr& what, datagram& first, std::size_t room) {
     if (first.cut_from == 0 || !option_is_on(*what, IPPROTO_UDP, UDP_GRO)) return 0;
     const std::size_t segment = first.bytes.size();
