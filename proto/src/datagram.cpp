@@ -134,8 +134,9 @@ task<std::shared_ptr<datagram_transport>> make_datagram_endpoint(protocol_factor
 task<std::shared_ptr<datagram_transport>> wrap_datagram_socket(protocol_factory factory,
                                                                socket given) {
     if (!given) co_return wrong("the socket is closed");
-    if (const int type = co_await given.get_option(SOL_SOCKET, SO_TYPE); type == SOCK_STREAM) {
-        co_return wrong("a stream socket");
+    const int type = co_await given.get_option(SOL_SOCKET, SO_TYPE);
+    if (type == SOCK_STREAM || type == SOCK_SEQPACKET) {
+        co_return wrong("a socket of connections, which end");
     }
     datagram_setup how;
     how.family = co_await given.get_option(SOL_SOCKET, SO_DOMAIN);

@@ -249,10 +249,31 @@ task<> send_equal_ones() {
     BOOST_TEST(client.seen->errors.empty());
 }
 
-/// `body` on the kernel, with each of `failures` met once by the first call of that kind.
-void run_failing(testing::door_call call, std::initializer_list<int> failures, task<> (*body)()) {
+task<> only_open() {
+    const endpoint own = co_await open_bound();
+    co_await settle();
+}
+
+task<> lose_the_endpoint() {
+    const endpoint own = co_await open_bound();
+    co_await eventually([seen = own.seen] { return seen->losses == 1; });
+    BOOST_CHECK(own.seen->why == std::errc::bad_file_descriptor);
+}
+
+task<> hear_of_a_shortage() {
+    const endpoint own = co_await open_bound();
+    co_await eventually([seen = own.seen] { return seen->errors.size() == 1; });
+    BOOST_CHECK(own.seen->errors[0] == std::errc::no_buffer_space);
+    BOOST_CHECK(!own.link->send_to("to myself", own.name()));
+    co_await received(own.seen, 1);
+}
+
+/// `body` on the kernel, with each of `failures` met once by the first call of that kind, which is
+/// the same one in `probed`.
+void run_failing(testing::door_call call, std::initializer_list<int> failures, task<> (*probed)(),
+                 task<> (*body)()) {
     testing::injection probe;
-    run_with(probe.options(options_for(engine::uring)), body);
+    run_with(probe.options(options_for(engine::uring)), probed);
     const auto first = std::ranges::find(probe.seen(), call) - probe.seen().begin();
     BOOST_REQUIRE(first < std::ssize(probe.seen()));
     for (const int failure : failures) {
@@ -268,15 +289,25 @@ void run_failing(testing::door_call call, std::initializer_list<int> failures, t
 
 BOOST_AUTO_TEST_CASE(where_the_kernel_refuses_to_cut_datagrams_go_one_by_one) {
     run_failing(testing::door_call::try_send_messages, {EINVAL, EIO, EMSGSIZE, EOPNOTSUPP},
-                &send_equal_ones);
+                &send_equal_ones, &send_equal_ones);
 }
 
 BOOST_AUTO_TEST_CASE(a_socket_that_is_full_for_a_moment_loses_nothing) {
-    run_failing(testing::door_call::try_send_messages, {EAGAIN}, &send_equal_ones);
+    run_failing(testing::door_call::try_send_messages, {EAGAIN}, &send_equal_ones,
+                &send_equal_ones);
 }
 
 BOOST_AUTO_TEST_CASE(without_buffers_of_the_loop_datagrams_come_one_by_one) {
-    run_failing(testing::door_call::recv_datagrams, {EOPNOTSUPP, ENOMEM}, &send_equal_ones);
+    run_failing(testing::door_call::recv_datagrams, {EOPNOTSUPP, ENOMEM}, &send_equal_ones,
+                &send_equal_ones);
+}
+
+BOOST_AUTO_TEST_CASE(a_socket_that_can_never_receive_again_ends_its_endpoint) {
+    run_failing(testing::door_call::recv_datagrams, {EBADF}, &only_open, &lose_the_endpoint);
+}
+
+BOOST_AUTO_TEST_CASE(after_a_shortage_datagrams_are_received_again) {
+    run_failing(testing::door_call::recv_datagrams, {ENOBUFS}, &only_open, &hear_of_a_shortage);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
