@@ -36,7 +36,7 @@ struct load_options {
     pid_t pid = 0;
 };
 
-constexpr int patience_ms = 200;
+constexpr int patience_ms = 1000;
 constexpr std::size_t most_gso_bytes = 60'000;
 
 int checked(long outcome, const char* what) {
