@@ -96,6 +96,22 @@ OURO_ASYNC_TEST(a_datagram_that_has_to_wait_keeps_its_place) {
     BOOST_TEST(one.link->statistics().sent == static_cast<std::uint64_t>(sent) + 1);
 }
 
+// rule 456
+OURO_ASYNC_TEST(a_long_queue_keeps_its_order_while_it_is_sent) {
+    constexpr std::size_t count = 1000;
+    auto [one, other] = co_await unix_endpoints();
+    BOOST_CHECK(!one.link->set_write_buffer_limits(8 << 20));
+    other.link->pause_reading();
+    for (std::size_t i = 0; i < count; ++i) BOOST_CHECK(!one.link->send_to(pattern(1000, i)));
+    co_await settle();
+    BOOST_TEST(one.link->get_write_buffer_size() > 256U * 1024);
+    other.link->resume_reading();
+    co_await received(other.seen, count);
+    for (std::size_t i = 0; i < count; ++i) {
+        BOOST_TEST((other.seen->datagrams[i].text == pattern(1000, i)));
+    }
+}
+
 // rule 462
 OURO_ASYNC_TEST(close_waits_until_a_full_socket_has_taken_everything) {
     auto [one, other] = co_await unix_endpoints();
@@ -127,6 +143,7 @@ OURO_ASYNC_TEST(abort_takes_back_what_waits_for_room) {
 OURO_ASYNC_TEST(a_datagram_that_is_too_long_fails_alone) {
     const endpoint server = co_await open_bound();
     const endpoint client = co_await open_connected(server.name());
+    BOOST_CHECK(!client.link->set_write_buffer_limits(1 << 20));  // all of it in one queue
     BOOST_CHECK(!client.link->send_to("before"));
     BOOST_CHECK(!client.link->send_to(std::string(too_long_bytes, 'x')));
     BOOST_CHECK(!client.link->send_to("after"));
