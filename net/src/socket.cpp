@@ -2,6 +2,7 @@
 #include <ouro/net/socket.hpp>
 
 #include "resolve_for.hpp"
+#include <algorithm>
 
 namespace ouro {
 namespace detail {
@@ -9,6 +10,9 @@ const wait_kind recv_kind{"recv", &recv_op::cancel_op, nullptr, &recv_op::descri
 const wait_kind send_kind{"send", &send_op::cancel_op, nullptr, &send_op::describe};
 const wait_kind accept_kind{"accept", &accept_op::cancel_op, nullptr, &accept_op::describe};
 const wait_kind connect_kind{"connect", &connect_op::cancel_op, nullptr, &connect_op::describe};
+
+const wait_kind recv_from_kind{"recv", &recv_from_op::cancel_op, nullptr, &recv_from_op::describe};
+const wait_kind send_to_kind{"send", &send_to_op::cancel_op, nullptr, &send_to_op::describe};
 
 std::string describe_socket(int fd, const address& peer) {
     const bool named = peer && (peer.family() != AF_UNIX || !peer.path().empty());
@@ -18,6 +22,37 @@ std::string describe_socket(int fd, const address& peer) {
 std::string connect_op::describe(const wait_point& wait) {
     const auto& self = static_cast<const connect_op&>(wait);
     return describe_socket(self.use_.target->fd, self.peer_);
+}
+
+message_of_one::message_of_one(bytes data, const address& with) noexcept
+    : piece{const_cast<std::byte*>(data.data()), data.size()}, peer(with) {
+    header.msg_iov = &piece;
+    header.msg_iovlen = 1;
+    if (!peer) return;
+    header.msg_name = const_cast<sockaddr*>(peer.raw());
+    header.msg_namelen = peer.length();
+}
+
+recv_from_op::recv_from_op(socket_state& of, mut_bytes into) noexcept
+    : socket_awaitable(of, recv_from_kind), message_(into, {}) {
+    message_.header.msg_name = const_cast<sockaddr*>(message_.peer.raw());
+    message_.header.msg_namelen = sizeof(sockaddr_storage);
+}
+
+void recv_from_op::submit(loop& home, op& request) noexcept {
+    io::recv_message(home, request, begin(request), message_.header, MSG_TRUNC);
+}
+
+datagram recv_from_op::value() const noexcept {
+    const auto whole = static_cast<std::size_t>(res());
+    const msghdr& header = message_.header;
+    return {std::min(whole, message_.piece.iov_len), whole,
+            address(static_cast<const sockaddr*>(header.msg_name), header.msg_namelen)};
+}
+
+std::string send_to_op::describe(const wait_point& wait) {
+    const auto& self = static_cast<const send_to_op&>(wait);
+    return describe_socket(self.use_.target->fd, self.message_.peer);
 }
 
 std::string accept_op::describe(const wait_point& wait) {
@@ -70,11 +105,11 @@ socket socket::adopt(loop& home, int fd) {
     }
 }
 
-result<std::pair<socket, socket>> socket::pair(loop& home) {
+result<std::pair<socket, socket>> socket::pair(loop& home, int type) {
     socket one(new detail::socket_state{&home, -1, {}, 1});
     socket other(new detail::socket_state{&home, -1, {}, 1});
     int fds[2];
-    if (auto made = io::socket_pair(home, AF_UNIX, SOCK_STREAM, fds); !made) return made.error();
+    if (auto made = io::socket_pair(home, AF_UNIX, type, fds); !made) return made.error();
     one.state_->fd = fds[0];
     other.state_->fd = fds[1];
     return std::pair(std::move(one), std::move(other));
@@ -84,6 +119,13 @@ task<std::vector<std::byte>> socket::recv(std::size_t most) {
     std::vector<std::byte> data(most);
     data.resize(co_await recv_into(data));
     co_return data;
+}
+
+task<std::pair<std::vector<std::byte>, address>> socket::recv_from(std::size_t most) {
+    std::vector<std::byte> data(most);
+    datagram got = co_await recv_from(mut_bytes(data));
+    data.resize(got.count);
+    co_return std::pair(std::move(data), std::move(got.from));
 }
 
 namespace {

@@ -82,11 +82,21 @@ struct made_socket {
     datagram_setup how;
 };
 
+/// A socket file that somebody left behind makes room (rule 472). When it cannot be removed,
+/// bind(2) will tell.
+void remove_stale_file(loop& home, const address& at) {
+    const std::string path = at.path();
+    if (path.empty() || path.starts_with('\0')) return;
+    const auto found = io::identify_file(home, path.c_str());
+    if (found && found->is_socket()) (void)io::remove_file(home, path.c_str());
+}
+
 task<made_socket> open_one(const candidate& at, const datagram_options& options) {
     loop& home = loop::current();
     made_socket made{co_await socket::open(home, at.family, SOCK_DGRAM, options.protocol), {}};
     if (options.reuse_port) co_await made.opened.set_option(SOL_SOCKET, SO_REUSEPORT, 1);
     if (options.allow_broadcast) co_await made.opened.set_option(SOL_SOCKET, SO_BROADCAST, 1);
+    remove_stale_file(home, at.local);
     if (at.local) co_await made.opened.bind(at.local);
     if (at.remote && !options.allow_broadcast) co_await made.opened.connect(at.remote);
     made.how = {.remote = at.remote,
@@ -124,8 +134,9 @@ task<std::shared_ptr<datagram_transport>> make_datagram_endpoint(protocol_factor
 task<std::shared_ptr<datagram_transport>> wrap_datagram_socket(protocol_factory factory,
                                                                socket given) {
     if (!given) co_return wrong("the socket is closed");
-    if (const int type = co_await given.get_option(SOL_SOCKET, SO_TYPE); type == SOCK_STREAM) {
-        co_return wrong("a stream socket");
+    const int type = co_await given.get_option(SOL_SOCKET, SO_TYPE);
+    if (type == SOCK_STREAM || type == SOCK_SEQPACKET) {
+        co_return wrong("a socket of connections, which end");
     }
     datagram_setup how;
     how.family = co_await given.get_option(SOL_SOCKET, SO_DOMAIN);

@@ -336,6 +336,34 @@ OURO_ASYNC_TEST(many_connections_talk_at_once) {
     for (const auto& each : serving) co_await each;
 }
 
-BOOST_AUTO_TEST_SUITE_END()
+// rule 676
+OURO_ASYNC_TEST(a_datagram_comes_with_its_sender_and_says_whether_it_was_cut) {
+    loop& home = loop::current();
+    socket one = co_await socket::open(home, AF_INET, SOCK_DGRAM);
+    socket other = co_await socket::open(home, AF_INET, SOCK_DGRAM);
+    for (socket* each : {&one, &other})
+        co_await each->bind(address::from_ip("127.0.0.1", 0).value());
+    const address here = co_await one.local_address(), there = co_await other.local_address();
+    BOOST_TEST(co_await one.send_to(as_bytes("hello"), there) == 5U);
+    std::array<std::byte, 16> room;
+    datagram got = co_await other.recv_from(room);
+    BOOST_TEST(as_text(bytes(room).first(got.count)) == "hello");
+    BOOST_TEST(got.whole_bytes == 5U);
+    BOOST_CHECK(got.from == here);
+    BOOST_TEST(co_await other.send_to(as_bytes("0123456789"), here) == 10U);
+    got = co_await one.recv_from(mut_bytes(room).first(4));
+    BOOST_TEST(got.count == 4U);
+    BOOST_TEST(got.whole_bytes == 10U);
+    BOOST_TEST(co_await one.send_to(bytes(), there) == 0U);
+    const auto [empty, from] = co_await other.recv_from(std::size_t{100});
+    BOOST_TEST(empty.empty());
+    BOOST_CHECK(from == here);
+    const std::string long_text(70'000, 'x');
+    const auto refused = co_await as_result(one.send_to(as_bytes(long_text), there));
+    BOOST_REQUIRE(!refused);
+    BOOST_CHECK(refused.error() == std::errc::message_size);
+    BOOST_TEST(contains(refused.error().message(), "send to " + there.to_string()));
+}
 
+BOOST_AUTO_TEST_SUITE_END()
 }  // namespace ouro::test

@@ -6,6 +6,16 @@
 #include "datagram_recorder.hpp"
 
 namespace ouro::test {
+namespace {
+
+/// A path of a test's own, with nothing at it in the end.
+struct own_path {
+    loop& home = loop::current();
+    const std::string text = "/tmp/ouro-datagrams-" + std::to_string(io::random(home));
+    ~own_path() { (void)io::remove_file(home, text.c_str()); }
+};
+
+}  // namespace
 
 BOOST_AUTO_TEST_SUITE(datagram_receiving)
 
@@ -137,6 +147,21 @@ OURO_ASYNC_TEST(unix_endpoints_with_names_talk_to_each_other) {
     const endpoint nameless = co_await open_endpoint({.family = AF_UNIX});
     BOOST_CHECK(!nameless.link->send_to("hello", name));
     co_await received(server.seen, 3);
+}
+
+// rule 472
+OURO_ASYNC_TEST(a_socket_file_that_was_left_behind_makes_room) {
+    const own_path path;
+    const address name = address::from_path(path.text).value();
+    {
+        const endpoint first = co_await open_endpoint({.local = name});
+        BOOST_CHECK(first.name() == name);
+    }
+    co_await settle();
+    const endpoint second = co_await open_endpoint({.local = name});
+    const endpoint client = co_await open_endpoint({.remote = name});
+    BOOST_CHECK(!client.link->send_to("by path"));
+    co_await received(second.seen, 1);
 }
 
 // rule 452

@@ -138,18 +138,11 @@ inline task<endpoint> open_connected(const address& other) {
 
 /// Two unix endpoints on a pair of sockets.
 inline task<std::pair<endpoint, endpoint>> unix_endpoints() {
-    loop& home = loop::current();
-    int fds[2];
-    co_await io::socket_pair(home, AF_UNIX, SOCK_DGRAM, fds);
-    std::vector<socket> sockets;
-    for (const int fd : fds) {
-        io::disown(home, fd);
-        sockets.push_back(socket::adopt(home, fd));
-    }
+    auto sockets = co_await socket::pair(loop::current(), SOCK_DGRAM);
     std::vector<endpoint> made;
-    for (socket& each : sockets) {
+    for (socket* each : {&sockets.first, &sockets.second}) {
         auto seen = std::make_shared<datagram_recorder>();
-        auto link = co_await create_datagram_endpoint([seen] { return seen; }, std::move(each));
+        auto link = co_await create_datagram_endpoint([seen] { return seen; }, std::move(*each));
         made.emplace_back(std::move(seen), std::move(link.transport));
     }
     co_return std::pair(std::move(made[0]), std::move(made[1]));

@@ -27,7 +27,7 @@ int fill(const endpoint& from, std::size_t bytes_each = 1000) {
 
 BOOST_AUTO_TEST_SUITE(datagram_sending)
 
-// rules 446, 447
+// rule 447
 OURO_ASYNC_TEST(what_one_turn_sends_leaves_at_its_end_in_order_and_in_copies) {
     auto [one, other] = co_await unix_endpoints();
     std::string text = "first";
@@ -96,6 +96,22 @@ OURO_ASYNC_TEST(a_datagram_that_has_to_wait_keeps_its_place) {
     BOOST_TEST(one.link->statistics().sent == static_cast<std::uint64_t>(sent) + 1);
 }
 
+// rule 456
+OURO_ASYNC_TEST(a_long_queue_keeps_its_order_while_it_is_sent) {
+    constexpr std::size_t count = 1000;
+    auto [one, other] = co_await unix_endpoints();
+    BOOST_CHECK(!one.link->set_write_buffer_limits(8 << 20));
+    other.link->pause_reading();
+    for (std::size_t i = 0; i < count; ++i) BOOST_CHECK(!one.link->send_to(pattern(1000, i)));
+    co_await settle();
+    BOOST_TEST(one.link->get_write_buffer_size() > 256U * 1024);
+    other.link->resume_reading();
+    co_await received(other.seen, count);
+    for (std::size_t i = 0; i < count; ++i) {
+        BOOST_TEST((other.seen->datagrams[i].text == pattern(1000, i)));
+    }
+}
+
 // rule 462
 OURO_ASYNC_TEST(close_waits_until_a_full_socket_has_taken_everything) {
     auto [one, other] = co_await unix_endpoints();
@@ -127,6 +143,7 @@ OURO_ASYNC_TEST(abort_takes_back_what_waits_for_room) {
 OURO_ASYNC_TEST(a_datagram_that_is_too_long_fails_alone) {
     const endpoint server = co_await open_bound();
     const endpoint client = co_await open_connected(server.name());
+    BOOST_CHECK(!client.link->set_write_buffer_limits(1 << 20));  // all of it in one queue
     BOOST_CHECK(!client.link->send_to("before"));
     BOOST_CHECK(!client.link->send_to(std::string(too_long_bytes, 'x')));
     BOOST_CHECK(!client.link->send_to("after"));
@@ -249,10 +266,31 @@ task<> send_equal_ones() {
     BOOST_TEST(client.seen->errors.empty());
 }
 
-/// `body` on the kernel, with each of `failures` met once by the first call of that kind.
-void run_failing(testing::door_call call, std::initializer_list<int> failures, task<> (*body)()) {
+task<> only_open() {
+    const endpoint own = co_await open_bound();
+    co_await settle();
+}
+
+task<> lose_the_endpoint() {
+    const endpoint own = co_await open_bound();
+    co_await eventually([seen = own.seen] { return seen->losses == 1; });
+    BOOST_CHECK(own.seen->why == std::errc::bad_file_descriptor);
+}
+
+task<> hear_of_a_shortage() {
+    const endpoint own = co_await open_bound();
+    co_await eventually([seen = own.seen] { return seen->errors.size() == 1; });
+    BOOST_CHECK(own.seen->errors[0] == std::errc::no_buffer_space);
+    BOOST_CHECK(!own.link->send_to("to myself", own.name()));
+    co_await received(own.seen, 1);
+}
+
+/// `body` on the kernel, with each of `failures` met once by the first call of that kind, which is
+/// the same one in `probed`.
+void run_failing(testing::door_call call, std::initializer_list<int> failures, task<> (*probed)(),
+                 task<> (*body)()) {
     testing::injection probe;
-    run_with(probe.options(options_for(engine::uring)), body);
+    run_with(probe.options(options_for(engine::uring)), probed);
     const auto first = std::ranges::find(probe.seen(), call) - probe.seen().begin();
     BOOST_REQUIRE(first < std::ssize(probe.seen()));
     for (const int failure : failures) {
@@ -268,15 +306,25 @@ void run_failing(testing::door_call call, std::initializer_list<int> failures, t
 
 BOOST_AUTO_TEST_CASE(where_the_kernel_refuses_to_cut_datagrams_go_one_by_one) {
     run_failing(testing::door_call::try_send_messages, {EINVAL, EIO, EMSGSIZE, EOPNOTSUPP},
-                &send_equal_ones);
+                &send_equal_ones, &send_equal_ones);
 }
 
 BOOST_AUTO_TEST_CASE(a_socket_that_is_full_for_a_moment_loses_nothing) {
-    run_failing(testing::door_call::try_send_messages, {EAGAIN}, &send_equal_ones);
+    run_failing(testing::door_call::try_send_messages, {EAGAIN}, &send_equal_ones,
+                &send_equal_ones);
 }
 
 BOOST_AUTO_TEST_CASE(without_buffers_of_the_loop_datagrams_come_one_by_one) {
-    run_failing(testing::door_call::recv_datagrams, {EOPNOTSUPP, ENOMEM}, &send_equal_ones);
+    run_failing(testing::door_call::recv_datagrams, {EOPNOTSUPP, ENOMEM}, &send_equal_ones,
+                &send_equal_ones);
+}
+
+BOOST_AUTO_TEST_CASE(a_socket_that_can_never_receive_again_ends_its_endpoint) {
+    run_failing(testing::door_call::recv_datagrams, {EBADF}, &only_open, &lose_the_endpoint);
+}
+
+BOOST_AUTO_TEST_CASE(after_a_shortage_datagrams_are_received_again) {
+    run_failing(testing::door_call::recv_datagrams, {ENOBUFS}, &only_open, &hear_of_a_shortage);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

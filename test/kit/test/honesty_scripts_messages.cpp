@@ -1,4 +1,7 @@
 // Honesty: messages with an address, in pieces, and with descriptors.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/uio.h>
 
 #include <cerrno>
@@ -455,6 +458,133 @@ HONESTY(a_full_unix_datagram_socket_takes_no_more_at_once) {
     }
     notes.say("in the end", sent ? 1 : -sent.error().code().value());
     for (const int fd : fds) io::close(home, fd);
+}
+
+namespace {
+
+/// Sends `text` as one message that the kernel cuts into datagrams of `segment_bytes`.
+task<int> send_cut(loop& home, int fd, std::string text, std::uint16_t segment_bytes,
+                   const io::resolved& to) {
+    mail out;
+    out.text = std::move(text);
+    out.prepare_to_send(&to);
+    cmsghdr head{};
+    head.cmsg_len = CMSG_LEN(sizeof segment_bytes);
+    head.cmsg_level = IPPROTO_UDP;
+    head.cmsg_type = UDP_SEGMENT;
+    std::memcpy(out.control.data(), &head, sizeof head);
+    std::memcpy(out.control.data() + CMSG_LEN(0), &segment_bytes, sizeof segment_bytes);
+    out.header.msg_control = out.control.data();
+    out.header.msg_controllen = CMSG_SPACE(sizeof segment_bytes);
+    io::send_message(home, out.request, fd, out.header);
+    co_return co_await out.request.end();
+}
+
+/// What one receive with room for control data says of the datagrams it got.
+task<io::datagram_view> receive_view(loop& home, int fd, mail& in) {
+    in.request.forget();
+    in.prepare_to_receive(200, 0, 64);
+    io::recv_message(home, in.request, fd, in.header, MSG_TRUNC);
+    const int count = co_await in.request.end();
+    co_return io::datagram_of(in.header, static_cast<std::size_t>(count));
+}
+
+std::string sizes_of(const io::datagram_view& what) {
+    return std::to_string(what.whole_bytes) + " in segments of " +
+           std::to_string(what.segment_bytes);
+}
+
+result<> change_group(loop& home, int fd, int what, const char* group) {
+    ip_mreqn request{};
+    BOOST_TEST(inet_pton(AF_INET, group, &request.imr_multiaddr) == 1);
+    request.imr_ifindex = 1;  // the loopback device
+    return io::set_option(home, fd, IPPROTO_IP, what, std::as_bytes(std::span(&request, 1)));
+}
+
+/// A datagram socket at a port of all addresses.
+int open_anywhere(loop& home, io::resolved& name) {
+    const int fd = io::socket(home, AF_INET, SOCK_DGRAM, 0).value();
+    io::resolved any = loopback_address();
+    reinterpret_cast<sockaddr_in&>(any.storage).sin_addr.s_addr = htonl(INADDR_ANY);
+    BOOST_TEST(outcome_of(io::bind(home, fd, raw(any), any.length)) == 0);
+    name = io::local_name(home, fd).value();
+    return fd;
+}
+
+io::resolved at_host(const char* host, std::uint16_t port) {
+    io::resolved name = loopback_address(port);
+    auto& where = reinterpret_cast<sockaddr_in&>(name.storage);
+    BOOST_TEST(inet_pton(AF_INET, host, &where.sin_addr) == 1);
+    return name;
+}
+
+}  // namespace
+
+HONESTY(a_message_is_cut_into_datagrams_and_joined_where_that_is_wanted) {
+    io::resolved here, there;
+    const int ours = open_bound(home, here), theirs = open_bound(home, there);
+    mail in;
+    notes.say("sent", co_await send_cut(home, ours, "0123456789", 4, there));
+    for (int i = 0; i < 3; ++i) {
+        notes.say("apart", sizes_of(co_await receive_view(home, theirs, in)));
+    }
+    notes.say("join", io::set_option(home, theirs, IPPROTO_UDP, UDP_GRO, 1));
+    notes.say("sent", co_await send_cut(home, ours, "0123456789", 4, there));
+    notes.say("joined", sizes_of(co_await receive_view(home, theirs, in)));
+    notes.say("text", in.text.substr(0, 10));
+    notes.say("one segment", co_await send_cut(home, ours, "0123", 4, there));
+    notes.say("one", sizes_of(co_await receive_view(home, theirs, in)));
+    notes.say("too much", co_await send_cut(home, ours, pattern(66'000), 1000, there));
+    for (const int fd : {ours, theirs}) io::close(home, fd);
+}
+
+// fault 45
+HONESTY(what_a_full_socket_drops_is_counted) {
+    io::resolved here, there;
+    const int ours = open_bound(home, here), theirs = open_bound(home, there);
+    notes.say("count", io::set_option(home, theirs, SOL_SOCKET, SO_RXQ_OVFL, 1));
+    notes.say("little room", io::set_option(home, theirs, SOL_SOCKET, SO_RCVBUF, 1));
+    for (int i = 0; i < 200; ++i) co_await send_mail(home, ours, std::string(100, 'x'), &there);
+    co_await quiet();
+    mail in;
+    notes.say("none before the first", (co_await receive_view(home, theirs, in)).drop_count == 0);
+    while ((co_await events_now(home, theirs, POLLIN)) == "in") {
+        co_await receive_view(home, theirs, in);
+    }
+    notes.say("sent", co_await send_mail(home, ours, "again", &there));
+    notes.say("some since", (co_await receive_view(home, theirs, in)).drop_count > 100);
+    for (const int fd : {ours, theirs}) io::close(home, fd);
+}
+
+HONESTY(broadcasts_must_be_allowed_and_reach_the_port) {
+    io::resolved here, there;
+    const int ours = open_bound(home, here), theirs = open_anywhere(home, there);
+    const io::resolved all = at_host("127.255.255.255", port_of(there));
+    notes.say("not allowed", co_await send_mail(home, ours, "x", &all));
+    notes.say("allow", io::set_option(home, ours, SOL_SOCKET, SO_BROADCAST, 1));
+    notes.say("allowed", co_await send_mail(home, ours, "to all", &all));
+    notes.say("received", co_await recv_once(home, theirs));
+    for (const int fd : {ours, theirs}) io::close(home, fd);
+}
+
+HONESTY(groups_are_joined_and_left_once) {
+    io::resolved here, there;
+    const int ours = open_bound(home, here), theirs = open_anywhere(home, there);
+    const io::resolved group = at_host("239.7.8.9", port_of(there));
+    notes.say("out by loopback", io::set_option(home, ours, IPPROTO_IP, IP_MULTICAST_IF,
+                                                static_cast<int>(htonl(INADDR_LOOPBACK))));
+    notes.say("before", co_await send_mail(home, ours, "nobody hears", &group));
+    co_await quiet();
+    notes.say("join", change_group(home, theirs, IP_ADD_MEMBERSHIP, "239.7.8.9"));
+    notes.say("join again", change_group(home, theirs, IP_ADD_MEMBERSHIP, "239.7.8.9"));
+    notes.say("no group", change_group(home, theirs, IP_ADD_MEMBERSHIP, "127.0.0.1"));
+    notes.say("sent", co_await send_mail(home, ours, "a member hears", &group));
+    notes.say("received", co_await recv_once(home, theirs));
+    notes.say("leave", change_group(home, theirs, IP_DROP_MEMBERSHIP, "239.7.8.9"));
+    notes.say("leave again", change_group(home, theirs, IP_DROP_MEMBERSHIP, "239.7.8.9"));
+    notes.say("after", co_await send_mail(home, ours, "nobody hears", &group));
+    notes.say("then", co_await events_now(home, theirs, POLLIN));
+    for (const int fd : {ours, theirs}) io::close(home, fd);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -36,6 +36,13 @@ using peer_credentials = io::credentials;
 class socket;
 struct received_with_fds;
 
+/// A datagram that `socket::recv_from` placed in the caller's memory.
+struct datagram {
+    std::size_t count = 0;        ///< bytes placed there
+    std::size_t whole_bytes = 0;  ///< its length on the way: more than `count` when it was cut
+    address from{};               ///< the sender, empty for an unnamed unix peer
+};
+
 namespace detail {
 
 /// A name the door gave, as an address.
@@ -97,6 +104,8 @@ extern const wait_kind recv_kind;
 extern const wait_kind send_kind;
 extern const wait_kind accept_kind;
 extern const wait_kind connect_kind;
+extern const wait_kind recv_from_kind;
+extern const wait_kind send_to_kind;
 
 /// The await of `socket::recv_into`.
 class [[nodiscard]] recv_op : public socket_awaitable<recv_op, std::size_t> {
@@ -114,6 +123,44 @@ class [[nodiscard]] recv_op : public socket_awaitable<recv_op, std::size_t> {
   private:
     friend op_awaitable<recv_op, std::size_t>;
     mut_bytes into_;
+};
+
+/// A message of one piece, with an address, inside an awaiting frame.
+struct message_of_one {
+    message_of_one(bytes data, const address& with) noexcept;
+    message_of_one(const message_of_one&) = delete;
+    message_of_one& operator=(const message_of_one&) = delete;
+    msghdr header{};
+    iovec piece;
+    address peer;
+};
+
+/// The await of `socket::recv_from`.
+class [[nodiscard]] recv_from_op : public socket_awaitable<recv_from_op, datagram> {
+  public:
+    recv_from_op(socket_state& of, mut_bytes into) noexcept;
+    void submit(loop& home, op& request) noexcept;
+    datagram value() const noexcept;
+    std::string doing() const { return "receive"; }
+
+  private:
+    message_of_one message_;
+};
+
+/// The await of `socket::send_to`.
+class [[nodiscard]] send_to_op : public socket_awaitable<send_to_op, std::size_t> {
+  public:
+    send_to_op(socket_state& of, bytes from, const address& to) noexcept
+        : socket_awaitable(of, send_to_kind), message_(from, to) {}
+    void submit(loop& home, op& request) noexcept {
+        io::send_message(home, request, begin(request), message_.header);
+    }
+    std::size_t value() const noexcept { return static_cast<std::size_t>(res()); }
+    std::string doing() const { return "send to " + message_.peer.to_string(); }
+    static std::string describe(const wait_point& wait);
+
+  private:
+    message_of_one message_;
 };
 
 /// The await of `socket::send`.
@@ -185,8 +232,8 @@ class socket {
     static result<socket> open(loop& home, int family, int type = SOCK_STREAM, int protocol = 0);
     /// Takes ownership of a descriptor made elsewhere.
     static socket adopt(loop& home, int fd);
-    /// A connected pair of unix stream sockets. socketpair(2)
-    static result<std::pair<socket, socket>> pair(loop& home);
+    /// A connected pair of unix sockets. socketpair(2)
+    static result<std::pair<socket, socket>> pair(loop& home, int type = SOCK_STREAM);
 
     /// Receives at least one byte into `into`, waiting if none has arrived.
     ///
@@ -222,6 +269,24 @@ class socket {
     /// Cancel    as `recv_into`; nothing that was received is lost or left open.
     /// Lifetime  `into` must live until the await resumes.
     task<received_with_fds> recv_with_fds(mut_bytes into, std::size_t most_fds = 16);
+    /// Receives one datagram, which may be empty, and who sent it (rule 676).
+    ///
+    /// Result    what was placed at the start of `into`; the rest of a longer one is gone.
+    /// Errors    connection_refused and others as recv(2).
+    /// Cancel    a datagram that had arrived is returned, never dropped.
+    /// Lifetime  `into` must live until the await resumes.
+    detail::recv_from_op recv_from(mut_bytes into) noexcept { return {live(), into}; }
+    /// The same of at most `most` bytes, in memory of its own.
+    task<std::pair<std::vector<std::byte>, address>> recv_from(std::size_t most);
+    /// Sends `from` as one datagram to `to`, whole or not at all.
+    ///
+    /// Result    the bytes sent.
+    /// Errors    message_size, network_unreachable and others as send(2).
+    /// Cancel    a datagram that went out is counted.
+    /// Lifetime  `from` must live and stay as it is until the await resumes.
+    detail::send_to_op send_to(bytes from, const address& to) noexcept {
+        return {live(), from, to};
+    }
     /// Connects to `peer`. A cancelled or failed connect leaves the socket fit for closing only.
     detail::connect_op connect(const address& peer) noexcept { return {live(), peer}; }
     /// Connects to the first address of `host` that has the socket's family (rule 666). A numeric

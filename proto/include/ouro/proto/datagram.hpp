@@ -152,7 +152,7 @@ create_datagram_endpoint(Factory factory, datagram_options options) {
 /// Puts `factory()` on a socket, which belongs to the endpoint from then on. It may be connected:
 /// then `send_to` needs no address (rule 474).
 ///
-/// Errors  `errc::value_error` for a stream socket (rule 469).
+/// Errors  `errc::value_error` for a socket of connections: SOCK_STREAM, SOCK_SEQPACKET (rule 469).
 template <datagram_protocol_maker Factory>
 task<datagram_endpoint<detail::made_protocol<Factory>>> create_datagram_endpoint(Factory factory,
                                                                                  socket given) {

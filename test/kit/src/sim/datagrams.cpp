@@ -61,7 +61,8 @@ int world::choose_source(endpoint& what, const address& to, address& source) {
     return 0;
 }
 
-std::int64_t world::send_datagram(const endpoint_ptr& what, datagram message, const address* to) {
+std::int64_t world::send_datagram(const endpoint_ptr& what, datagram message, const address* to,
+                                  std::optional<clock::duration>* together) {
     if (what->unix_domain()) return send_unix_datagram(what, std::move(message), to);
     if (what->error) return -what->take_error();
     if (what->shut_write) return -EPIPE;
@@ -75,7 +76,8 @@ std::int64_t world::send_datagram(const endpoint_ptr& what, datagram message, co
     if (where.host() == "::") where = *address::from_ip("::1", where.port());
     if (broadcast(where) && !may_broadcast(*what)) return -EACCES;
     if (const int failed = choose_source(*what, where, message.from)) return failed;
-    const auto takes = travel(message.from, where);
+    const auto takes = together && *together ? **together : travel(message.from, where);
+    if (together) *together = takes;
     if (luck.strikes(fault_kind::loss)) return size;
     const auto late = luck.strikes(fault_kind::reorder, 100, 20'000);
     const auto copies = luck.strikes(fault_kind::duplicate) ? 2 : 1;
@@ -227,8 +229,11 @@ void world::put_datagram(const endpoint_ptr& receiver, datagram what) {
         return;
     }
     what.drops_before = receiver->drops;
+    const bool has_brothers = what.cut_from != 0;
     receiver->datagrams.push_back(std::move(what));
-    changed(receiver);
+    if (!has_brothers) return changed(receiver);
+    // Nobody looks before those that arrive at the same moment are there too.
+    after({}, [this, receiver] { changed(receiver); });
 }
 
 /// The first one that waits; there is one.

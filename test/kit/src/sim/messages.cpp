@@ -165,21 +165,23 @@ std::int64_t world::receive_message(const endpoint_ptr& what, msghdr& into, int 
 std::int64_t world::send_segments(const endpoint_ptr& what, const msghdr& message,
                                   const address* to, std::size_t segment) {
     const byte_vector all = gathered(message);
-    constexpr std::size_t most_segments = 64;
+    constexpr std::size_t most_segments = 128;
     if (all.size() > segment * most_segments) return -EINVAL;
     if (all.size() > most_joined_bytes) return -EMSGSIZE;
     const std::uint64_t number = ++ops;
+    std::optional<clock::duration> together;
     for (std::size_t at = 0; at < all.size(); at += segment) {
         const auto from = all.begin() + static_cast<std::ptrdiff_t>(at);
         const auto size = static_cast<std::ptrdiff_t>(std::min(segment, all.size() - at));
-        const std::int64_t sent = send_datagram(what, {{}, {from, from + size}, {}, number, 0}, to);
+        const std::int64_t sent =
+            send_datagram(what, {{}, {from, from + size}, {}, number, 0}, to, &together);
         if (sent < 0) return sent;
     }
     return static_cast<std::int64_t>(all.size());
 }
 
-/// Joins those that follow `first` and were cut from the same message, for a socket that wants that.
-/// Their size, or 0 when there are none.
+/// Joins those that follow `first` and were cut from the same message, for a socket that wants
+/// that. Their size, or 0 when there are none.
 std::size_t world::join_segments(const endpoint_ptr& what, datagram& first, std::size_t room) {
     if (first.cut_from == 0 || !option_is_on(*what, IPPROTO_UDP, UDP_GRO)) return 0;
     const std::size_t segment = first.bytes.size();

@@ -201,7 +201,9 @@ class world {
     void drop_rights_of(const endpoint_ptr& what);
 
     // datagrams
-    std::int64_t send_datagram(const endpoint_ptr& what, datagram message, const address* to);
+    /// `together`: how long those take that travel together, once the first of them has drawn it.
+    std::int64_t send_datagram(const endpoint_ptr& what, datagram message, const address* to,
+                               std::optional<clock::duration>* together = nullptr);
     std::int64_t send_unix_datagram(const endpoint_ptr& what, datagram message, const address* to);
     int choose_source(endpoint& what, const address& to, address& source);
     endpoint_ptr find_path(const address& where) const;
