@@ -91,18 +91,18 @@ void accept_many(loop& home, op& request, int fd) noexcept {
 void connect(loop& home, op& request, int fd, const sockaddr* peer, socklen_t length) noexcept {
     if (auto* engine = begin(home, request)) engine->connect(request, fd, peer, length);
 }
-void read(loop& home, op& request, int fd, std::span<std::byte> into) noexcept {
-    if (auto* engine = begin(home, request)) engine->read(request, fd, into);
+void read(loop& home, op& request, int fd, std::span<std::byte> into, file_kind kind) noexcept {
+    if (auto* engine = begin(home, request)) engine->read(request, fd, into, kind);
 }
 void poll(loop& home, op& request, int fd, std::uint32_t events) noexcept {
     if (auto* engine = begin(home, request)) engine->poll_fd(request, fd, events);
 }
-void read_ring(loop& home, op& request, int fd) noexcept {
-    if (auto* engine = begin(home, request)) engine->read_ring(request, fd);
+void read_ring(loop& home, op& request, int fd, file_kind kind) noexcept {
+    if (auto* engine = begin(home, request)) engine->read_ring(request, fd, kind);
 }
 void write(loop& home, op& request, int fd, std::span<const std::byte> from,
-           write_mode mode) noexcept {
-    if (auto* engine = begin(home, request)) engine->write(request, fd, from, mode);
+           file_kind kind) noexcept {
+    if (auto* engine = begin(home, request)) engine->write(request, fd, from, kind);
 }
 void resolve(loop& home, resolve_op& request) noexcept {
     detail::engine* const engine = begin(home, request);
