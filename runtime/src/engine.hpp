@@ -71,7 +71,7 @@ class engine {
     virtual void accept(op&, int fd) noexcept = 0;
     virtual void accept_many(op&, int fd) noexcept = 0;
     virtual void connect(op&, int fd, const sockaddr* peer, socklen_t length) noexcept = 0;
-    virtual void read(op&, int fd, std::span<std::byte> into) noexcept = 0;
+    virtual void read(op&, int fd, std::span<std::byte> into, io::file_kind) noexcept = 0;
     virtual void poll_fd(op&, int fd, std::uint32_t events) noexcept = 0;
     virtual void send_message(op&, int fd, const msghdr& message) noexcept = 0;
     virtual void recv_message(op&, int fd, msghdr& into, int flags) noexcept = 0;
@@ -82,6 +82,8 @@ class engine {
                        std::size_t count) noexcept = 0;
     virtual void read_at(op&, int file, std::uint64_t offset,
                          std::span<std::byte> into) noexcept = 0;
+    virtual void read_ring(op&, int fd, io::file_kind) noexcept = 0;
+    virtual void write(op&, int fd, std::span<const std::byte> from, io::file_kind) noexcept = 0;
     /// False: this engine leaves names to `getaddrinfo` on a thread.
     virtual bool resolve(io::resolve_op&) noexcept { return false; }
     /// True: this engine plays threads. It completes the job when its turn has come, and the job

@@ -94,8 +94,8 @@ void accept_many(loop& home, op& request, int fd) noexcept {
 void connect(loop& home, op& request, int fd, const sockaddr* peer, socklen_t length) noexcept {
     if (auto* engine = begin(home, request)) engine->connect(request, fd, peer, length);
 }
-void read(loop& home, op& request, int fd, std::span<std::byte> into) noexcept {
-    if (auto* engine = begin(home, request)) engine->read(request, fd, into);
+void read(loop& home, op& request, int fd, std::span<std::byte> into, file_kind kind) noexcept {
+    if (auto* engine = begin(home, request)) engine->read(request, fd, into, kind);
 }
 void poll(loop& home, op& request, int fd, std::uint32_t events) noexcept {
     if (auto* engine = begin(home, request)) engine->poll_fd(request, fd, events);
@@ -109,12 +109,12 @@ void recv_message(loop& home, op& request, int fd, msghdr& into, int flags) noex
 void recv_datagrams(loop& home, op& request, int fd) noexcept {
     if (auto* engine = begin(home, request)) engine->recv_datagrams(request, fd);
 }
-void read_ring(loop& home, op& request, int fd) noexcept {
-    if (auto* engine = begin(home, request)) engine->read_ring(request, fd);
+void read_ring(loop& home, op& request, int fd, file_kind kind) noexcept {
+    if (auto* engine = begin(home, request)) engine->read_ring(request, fd, kind);
 }
 void write(loop& home, op& request, int fd, std::span<const std::byte> from,
-           write_mode mode) noexcept {
-    if (auto* engine = begin(home, request)) engine->write(request, fd, from, mode);
+           file_kind kind) noexcept {
+    if (auto* engine = begin(home, request)) engine->write(request, fd, from, kind);
 }
 void fetch(loop& home, op& request, const carrier& into, int file, std::uint64_t offset,
            std::size_t count) noexcept {

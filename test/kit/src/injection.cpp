@@ -280,11 +280,13 @@ class injecting_engine final : public detail::engine {
         start(request, next(door_call::connect, fd), {},
               [this, &request, fd, peer, length] { inner_->connect(request, fd, peer, length); });
     }
-    void read(op& request, int fd, std::span<std::byte> into) noexcept override {
+    void read(op& request, int fd, std::span<std::byte> into,
+              io::file_kind kind) noexcept override {
         const treatment how = next(door_call::read, fd);
-        start(request, how, {}, [this, &request, fd, room = into.first(how.cut(into.size()))] {
-            inner_->read(request, fd, room);
-        });
+        start(request, how, {},
+              [this, &request, fd, room = into.first(how.cut(into.size())), kind] {
+                  inner_->read(request, fd, room, kind);
+              });
     }
     void poll_fd(op& request, int fd, std::uint32_t events) noexcept override {
         start(request, next(door_call::poll, fd), {},
@@ -303,17 +305,17 @@ class injecting_engine final : public detail::engine {
         start(request, plan_.next(door_call::recv_datagrams), {},
               [this, &request, fd] { inner_->recv_datagrams(request, fd); });
     }
-    void read_ring(op& request, int fd) noexcept override {
+    void read_ring(op& request, int fd, io::file_kind kind) noexcept override {
         const treatment how = next(door_call::read_ring, fd);
         start(request, how, {.piece_bytes = how.most_bytes},
-              [this, &request, fd] { inner_->read_ring(request, fd); });
+              [this, &request, fd, kind] { inner_->read_ring(request, fd, kind); });
     }
     void write(op& request, int fd, std::span<const std::byte> from,
-               io::write_mode mode) noexcept override {
+               io::file_kind kind) noexcept override {
         const treatment how = next(door_call::write, fd);
         start(request, how, {},
-              [this, &request, fd, part = from.first(how.cut(from.size())), mode] {
-                  inner_->write(request, fd, part, mode);
+              [this, &request, fd, part = from.first(how.cut(from.size())), kind] {
+                  inner_->write(request, fd, part, kind);
               });
     }
     void fetch(op& request, const io::carrier& into, int file, std::uint64_t offset,
