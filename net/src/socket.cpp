@@ -1,6 +1,8 @@
 // Raw sockets.
 #include <ouro/net/socket.hpp>
 
+#include "socket_hold.hpp"
+
 namespace ouro {
 namespace detail {
 const wait_kind recv_kind{"recv", &recv_op::cancel_op, nullptr, &recv_op::describe};
@@ -86,10 +88,7 @@ task<std::vector<std::byte>> socket::recv(std::size_t most) {
 
 namespace {
 
-struct let_go {
-    void operator()(detail::socket_state* state) const noexcept { state->drop(); }
-};
-using socket_hold = std::unique_ptr<detail::socket_state, let_go>;
+using detail::socket_hold;
 
 /// Holds the state, because the socket may be closed or gone by the time a part has been sent.
 task<> send_rest(socket_hold on, bytes from) {

@@ -3,12 +3,14 @@
 
 #include <ouro/net/address.hpp>
 #include <ouro/net/resolve.hpp>
+#include <ouro/net/send_file.hpp>
 #include <ouro/net/socket.hpp>
 #include <ouro/proto/create_connection.hpp>
 #include <ouro/proto/logging_transport.hpp>
 #include <ouro/proto/memory_pipe.hpp>
 #include <ouro/proto/protocol.hpp>
 #include <ouro/proto/protocol_caller.hpp>
+#include <ouro/proto/sendfile.hpp>
 #include <ouro/proto/server.hpp>
 #include <ouro/proto/throttled_transport.hpp>
 #include <ouro/proto/transport.hpp>

@@ -31,6 +31,7 @@ inline std::string_view as_text(bytes data) noexcept {
 }
 
 class socket;
+struct sendfile_options;
 
 namespace detail {
 
@@ -202,6 +203,17 @@ class socket {
     detail::send_op send(bytes from) noexcept { return {live(), from}; }
     /// Sends all of `from`, or fails; after a failure the amount sent is unknown (rule 665).
     task<> send_all(bytes from);
+    /// Sends from the open file `file`, without copying where the kernel can carry the bytes.
+    /// Include `<ouro/net/send_file.hpp>` to call it.
+    ///
+    /// Result    how many bytes were sent; the position of the file is then behind them, however it
+    ///           ends (rule 648).
+    /// Errors    `errc::value_error` on a socket that is no stream, or for a count of 0;
+    ///           `errc::unsupported` where the bytes would have to be copied and `fallback` is off.
+    /// Cancel    stops it; what was sent is sent.
+    /// Lifetime  `file` stays open until the end.
+    /// Cost      a pipe for the time of the transfer, and one operation for each 256 KiB.
+    task<std::uint64_t> send_file(int file, sendfile_options how);
     /// Connects to `peer`. A cancelled or failed connect leaves the socket fit for closing only.
     detail::connect_op connect(const address& peer) noexcept { return {live(), peer}; }
     /// Waits for a connection on a listening socket. A cancelled accept takes no connection (rule
