@@ -1,8 +1,10 @@
 // Raw sockets.
 #include <ouro/net/socket.hpp>
 
-#include "resolve_for.hpp"
 #include <algorithm>
+
+#include "resolve_for.hpp"
+#include "socket_hold.hpp"
 
 namespace ouro {
 namespace detail {
@@ -130,10 +132,7 @@ task<std::pair<std::vector<std::byte>, address>> socket::recv_from(std::size_t m
 
 namespace {
 
-struct let_go {
-    void operator()(detail::socket_state* state) const noexcept { state->drop(); }
-};
-using socket_hold = std::unique_ptr<detail::socket_state, let_go>;
+using detail::socket_hold;
 
 /// Holds the state, because the socket may be closed or gone by the time a part has been sent.
 task<> send_rest(socket_hold on, bytes from) {

@@ -22,7 +22,7 @@ constexpr std::uint32_t quiet_drops = 5;
 }  // namespace
 
 std::error_code stream_transport::write(bytes data) {
-    if (eof_wanted_) return make_error_code(errc::write_after_eof);
+    if (refuses_writes()) return refusal();
     if (data.empty() || (closing_ && drop_write())) return {};
     const std::size_t total = data.size();
     if (total >= direct_write_bytes && queue_.empty() && !transmit_op::in_flight) {
@@ -68,7 +68,7 @@ void stream_transport::queued() {
 }
 
 std::error_code stream_transport::write(std::vector<std::byte>&& data) {
-    if (eof_wanted_) return make_error_code(errc::write_after_eof);
+    if (refuses_writes()) return refusal();
     if (data.empty() || (closing_ && drop_write())) return {};
     queue_.append(std::move(data));
     queued();
@@ -84,7 +84,7 @@ std::error_code stream_transport::write(buffer_lease data) {
 }
 
 std::error_code stream_transport::writelines(std::span<const bytes> chunks) {
-    if (eof_wanted_) return make_error_code(errc::write_after_eof);
+    if (refuses_writes()) return refusal();
     std::size_t total = 0;
     for (const bytes chunk : chunks) total += chunk.size();
     if (total == 0 || (closing_ && drop_write())) return {};
@@ -221,6 +221,7 @@ void stream_transport::sent_otherwise(std::int32_t res) noexcept {
 
 /// The queue has become empty: what waited for that happens now.
 void stream_transport::drained() {
+    tell_file();
     if (eof_wanted_ && !eof_sent_) {
         eof_sent_ = true;
         // It fails only when the peer is gone, which reading tells.
@@ -231,6 +232,7 @@ void stream_transport::drained() {
 
 std::error_code stream_transport::write_eof() {
     if (closing_ || eof_wanted_) return {};
+    if (sending_file_) return refusal();
     eof_wanted_ = true;
     if (queue_.empty() && !transmit_op::in_flight) drained();
     return {};

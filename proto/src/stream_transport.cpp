@@ -159,6 +159,7 @@ void stream_transport::set_protocol(std::shared_ptr<base_protocol> receiver) {
 
 void stream_transport::close() {
     if (closing_) return;
+    if (sending_file_) return end({});
     closing_ = true;
     stop_receiving();
     if (queue_.empty() && !transmit_op::in_flight) {
@@ -204,6 +205,7 @@ void stream_transport::fail_thrown(const char* where) noexcept {
 void stream_transport::settle() noexcept {
     if (!ending_ || lost_ || lost_due_) return;
     if (receive_op::in_flight || transmit_op::in_flight) return;
+    tell_file();
     lost_due_ = true;
     schedule();
 }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include <ouro/net/send_file.hpp>
 #include <ouro/proto/flow_control.hpp>
 #include <ouro/proto/transport.hpp>
 #include <ouro/runtime/context.hpp>
@@ -15,6 +16,7 @@
 namespace ouro::detail {
 
 class server_state;
+class file_sender;
 
 // The two operations of a transport; each is a base so that a completion leads to the transport by
 // a cast.
@@ -72,6 +74,9 @@ class stream_transport final : public transport,
     std::error_code write_eof() override;
     bool can_write_eof() const noexcept override { return true; }
     void abort() override;
+    /// As `ouro::sendfile`.
+    static task<std::uint64_t> send_file(std::shared_ptr<stream_transport> link, int file,
+                                         sendfile_options how);
     std::error_code set_write_buffer_limits(std::ptrdiff_t high_bytes,
                                             std::ptrdiff_t low_bytes) override;
     std::pair<std::size_t, std::size_t> get_write_buffer_limits() const noexcept override {
@@ -152,7 +157,14 @@ class stream_transport final : public transport,
     static void sent(op& done) noexcept;
     void sent_otherwise(std::int32_t res) noexcept;
     /// True when nothing is to happen once the queue is empty.
-    bool nobody_waits() const noexcept { return !closing_ && !eof_wanted_ && !flow_.paused(); }
+    bool nobody_waits() const noexcept {
+        return !closing_ && !eof_wanted_ && !flow_.paused() && !sending_file_;
+    }
+    /// A write now would not be in order.
+    bool refuses_writes() const noexcept { return eof_wanted_ || sending_file_; }
+    std::error_code refusal() const noexcept;
+    friend class file_sender;
+    void tell_file() noexcept;
     void drained();
     void pause_if_above();
 
@@ -194,6 +206,7 @@ class stream_transport final : public transport,
     std::shared_ptr<server_state> server_;
     std::unique_ptr<std::byte[]> names_;  // the addresses at the start: the own one, the peer's
     wait_point* creator_ = nullptr;
+    file_sender* sending_file_ = nullptr;  // the transfer under way
     error why_lost_;
     std::uint64_t bytes_received_ = 0;
     std::uint64_t bytes_sent_ = 0;

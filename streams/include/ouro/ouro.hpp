@@ -7,6 +7,7 @@
 #include <ouro/net/pipe.hpp>
 #include <ouro/net/readiness.hpp>
 #include <ouro/net/resolve.hpp>
+#include <ouro/net/send_file.hpp>
 #include <ouro/net/socket.hpp>
 #include <ouro/proto/create_connection.hpp>
 #include <ouro/proto/datagram.hpp>
@@ -15,6 +16,7 @@
 #include <ouro/proto/pipe.hpp>
 #include <ouro/proto/protocol.hpp>
 #include <ouro/proto/protocol_caller.hpp>
+#include <ouro/proto/sendfile.hpp>
 #include <ouro/proto/server.hpp>
 #include <ouro/proto/throttled_transport.hpp>
 #include <ouro/proto/transport.hpp>

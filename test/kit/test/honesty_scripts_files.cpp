@@ -1,140 +1,124 @@
-// Honesty: the files of unix sockets, and who is at the other end.
-#include <sys/stat.h>
+// Honesty: file bytes that are carried to a socket or read at an offset.
 #include <unistd.h>
 
 #include <cerrno>
 
+#include "async_test.hpp"
 #include "honesty_scripts.hpp"
-#include "scratch_folder.hpp"
+#include "temporary_file.hpp"
 
 namespace ouro::test {
 namespace {
 
-io::resolved name_of(const std::string& path) {
-    const address where = address::from_path(path).value();
-    io::resolved name;
-    std::memcpy(&name.storage, where.raw(), where.length());
-    name.length = where.length();
-    return name;
+int fetched(const result<std::size_t>& outcome) {
+    return outcome ? static_cast<int>(*outcome) : -outcome.error().code().value();
 }
 
-int bind_to(loop& home, int fd, const std::string& path) {
-    const io::resolved name = name_of(path);
-    return outcome_of(io::bind(home, fd, raw(name), name.length));
+task<int> fetch(loop& home, const io::carrier& into, int file, std::uint64_t offset,
+                std::size_t count) {
+    running by;
+    io::fetch(home, by, into, file, offset, count);
+    co_return co_await by.end();
 }
 
-std::string kind_of(loop& home, const std::string& path) {
-    const auto found = io::identify_file(home, path.c_str());
-    if (!found) return outcome_of(-found.error().code().value());
-    return found->is_socket() ? "socket" : S_ISREG(found->mode) ? "file" : "something else";
-}
-
-int outcome_of(const result<io::credentials>& of) { return of ? 0 : -of.error().code().value(); }
-
-task<int> connect_to_path(loop& home, const std::string& path) {
-    const int fd = open_stream(home, stream_kind::local);
-    const io::resolved name = name_of(path);
-    running connect;
-    io::connect(home, connect, fd, raw(name), name.length);
-    const int outcome = co_await connect.end();
-    io::close(home, fd);
-    co_return outcome;
+std::string taken(loop& home, const io::carrier& from) {
+    std::string text(64, '\0');
+    const auto got = io::take(home, from, std::as_writable_bytes(std::span(text)));
+    return got ? quoted(std::string_view(text).substr(0, *got)) : got.error().message();
 }
 
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(honesty_of_files)
 
-// fault 46
-HONESTY(a_bound_unix_socket_leaves_a_file_that_must_be_removed) {
-    const scratch_folder folder;
-    const std::string path = folder.file();
-    notes.say("at first", kind_of(home, path));
-    notes.say("removing nothing", io::remove_file(home, path.c_str()));
-    const int first = open_stream(home, stream_kind::local);
-    notes.say("bind", bind_to(home, first, path));
-    notes.say("then", kind_of(home, path));
-    const int second = open_stream(home, stream_kind::local);
-    notes.say("the same path", bind_to(home, second, path));
-    io::close(home, first);
-    notes.say("after the close", kind_of(home, path));
-    notes.say("still the same path", bind_to(home, second, path));
-    notes.say("connect", co_await connect_to_path(home, path));
-    notes.say("remove", io::remove_file(home, path.c_str()));
-    notes.say("after that", kind_of(home, path));
-    notes.say("connect", co_await connect_to_path(home, path));
-    notes.say("bind", bind_to(home, second, path));
-    io::close(home, second);
-    remove_file(path);
-}
-
-HONESTY(a_file_that_is_no_socket_is_in_the_way) {
-    const scratch_folder folder;
-    make_file(folder.file());
-    notes.say("it is a", kind_of(home, folder.file()));
-    const int fd = open_stream(home, stream_kind::local);
-    notes.say("bind", bind_to(home, fd, folder.file()));
-    notes.say("connect", co_await connect_to_path(home, folder.file()));
-    io::close(home, fd);
-    remove_file(folder.file());
-    co_return;
-}
-
-HONESTY(whoever_bound_a_path_last_is_found_there) {
-    const scratch_folder folder;
-    const std::string path = folder.file();
-    const int first = open_stream(home, stream_kind::local);
-    const int second = open_stream(home, stream_kind::local);
-    notes.say("first", bind_to(home, first, path));
-    notes.say("listen", io::listen(home, first, 5));
-    const auto before = co_await io::identify_file(home, path.c_str());
-    notes.say("connect", co_await connect_to_path(home, path));
-    notes.say("remove", io::remove_file(home, path.c_str()));
-    notes.say("connect", co_await connect_to_path(home, path));
-    notes.say("second", bind_to(home, second, path));
-    notes.say("it is the same file", before == co_await io::identify_file(home, path.c_str()));
-    notes.say("connect before it listens", co_await connect_to_path(home, path));
-    notes.say("listen", io::listen(home, second, 5));
-    notes.say("connect", co_await connect_to_path(home, path));
-    io::close(home, second);
-    notes.say("connect", co_await connect_to_path(home, path));
-    io::close(home, first);
-    remove_file(path);
-}
-
-HONESTY(the_mode_of_a_socket_file_can_be_set) {
-    const scratch_folder folder;
-    const std::string path = folder.file();
-    notes.say("of nothing", io::set_file_mode(home, path.c_str(), 0600));
-    const int fd = open_stream(home, stream_kind::local);
-    notes.say("bind", bind_to(home, fd, path));
-    const auto before = co_await io::identify_file(home, path.c_str());
-    notes.say("set", io::set_file_mode(home, path.c_str(), 0620));
-    const auto after = co_await io::identify_file(home, path.c_str());
-    notes.say("mode", static_cast<int>(after.mode & 07777U));
-    notes.say("it is a", kind_of(home, path));
-    notes.say("it is the same file", before == after);
-    io::close(home, fd);
-    remove_file(path);
-}
-
-HONESTY_OF_STREAMS(the_peer_of_a_unix_socket_is_known) {
-    const int fresh = open_stream(home, kind);
-    notes.say("unconnected", outcome_of(io::peer_credentials(home, fresh)));
+HONESTY_OF_STREAMS(a_carrier_takes_file_bytes_to_a_socket) {
     const connected pair = co_await connect_pair(home, kind);
-    const auto peer = io::peer_credentials(home, pair.ours);
-    notes.say("connected", outcome_of(peer));
-    if (peer) {
-        notes.say("this process", peer->pid == ::getpid());
-        notes.say("this user", peer->uid == ::getuid() && peer->gid == ::getgid());
+    const temporary_file file("0123456789");
+    auto pipe = io::open_carrier(home).value();
+    notes.say("fetched", co_await fetch(home, pipe, file.fd(), 2, 5));
+    notes.say("position of the file", static_cast<int>(file.position()));
+    notes.say("forwarded", fetched(io::try_forward(home, pipe, pair.ours, 3)));
+    notes.say("the rest", taken(home, pipe));
+    notes.say("fetched near the end", co_await fetch(home, pipe, file.fd(), 8, 100));
+    notes.say("forwarded", fetched(io::try_forward(home, pipe, pair.ours, 100)));
+    notes.say("fetched at the end", co_await fetch(home, pipe, file.fd(), 10, 100));
+    notes.say("fetched behind the end", co_await fetch(home, pipe, file.fd(), 1000, 100));
+    io::close_carrier(home, pipe);
+    io::close(home, pair.ours);
+    notes.say("received", quoted(co_await recv_all(home, pair.theirs)));
+    io::close(home, pair.theirs);
+}
+
+HONESTY_OF_STREAMS(a_full_socket_takes_nothing_from_a_carrier) {
+    const connected pair = co_await connect_pair(home, kind);
+    const temporary_file file(pattern(100'000));
+    auto pipe = io::open_carrier(home).value();
+    const std::int64_t before = co_await fill(home, pair.ours);
+    const int first = co_await fetch(home, pipe, file.fd(), 0, 50'000);
+    notes.say("fetched", first);
+    // A unix socket counts pages of a pipe otherwise than bytes that are copied.
+    for (;;) {
+        const auto more = io::try_forward(home, pipe, pair.ours, 50'000);
+        if (more) continue;
+        notes.say("on a full socket", fetched(more));
+        break;
     }
+    auto reading = spawn(recv_all(home, pair.theirs));
+    co_await quiet();
+    io::close_carrier(home, pipe);
+    io::close(home, pair.ours);
+    notes.say("what was there arrives",
+              static_cast<std::int64_t>((co_await reading).size()) >= before);
+    io::close(home, pair.theirs);
+}
+
+HONESTY_OF_STREAMS(a_carrier_breaks_at_a_peer_that_is_gone) {
+    const connected pair = co_await connect_pair(home, kind);
+    const temporary_file file("0123456789");
+    auto pipe = io::open_carrier(home).value();
+    notes.say("fetched", co_await fetch(home, pipe, file.fd(), 0, 10));
     io::close(home, pair.theirs);
     co_await quiet();
-    notes.say("after it has left", outcome_of(io::peer_credentials(home, pair.ours)));
-    notes.say("of no descriptor", outcome_of(io::peer_credentials(home, -1)));
-    notes.say("close-on-exec", io::set_close_on_exec(home, pair.ours));
-    notes.say("of no descriptor", io::set_close_on_exec(home, -1));
-    for (const int fd : {fresh, pair.ours}) io::close(home, fd);
+    (void)io::try_forward(home, pipe, pair.ours, 1);  // TCP meets the reset by it
+    co_await quiet();
+    const auto broken = io::try_forward(home, pipe, pair.ours, 9);
+    notes.say("to a peer that is gone", !broken);
+    io::close_carrier(home, pipe);
+    io::close(home, pair.ours);
+}
+
+HONESTY(what_cannot_be_carried_is_refused) {
+    auto pipe = io::open_carrier(home).value();
+    notes.say("no descriptor", co_await fetch(home, pipe, 987'654, 0, 10));
+    int ends[2];
+    BOOST_REQUIRE(::pipe(ends) == 0);
+    notes.say("from a pipe", co_await fetch(home, pipe, ends[0], 0, 10));
+    ::close(ends[0]);
+    ::close(ends[1]);
+    notes.say("to no descriptor", fetched(io::try_forward(home, pipe, 987'654, 10)));
+    io::close_carrier(home, pipe);
+    io::close_carrier(home, pipe);  // harmless
+    notes.say("descriptors left", static_cast<int>(home.counters().descriptors));
+}
+
+HONESTY(a_file_is_read_at_an_offset) {
+    const temporary_file file("0123456789");
+    std::string room(6, '.');
+    const auto read_at = [&](int fd, std::uint64_t offset) -> task<int> {
+        running by;
+        io::read_at(home, by, fd, offset, std::as_writable_bytes(std::span(room)));
+        co_return co_await by.end();
+    };
+    notes.say("read", co_await read_at(file.fd(), 1));
+    notes.say("is", quoted(room));
+    notes.say("read near the end", co_await read_at(file.fd(), 7));
+    notes.say("is", quoted(room));
+    notes.say("read at the end", co_await read_at(file.fd(), 10));
+    notes.say("position of the file", static_cast<int>(file.position()));
+    notes.say("no descriptor", co_await read_at(987'654, 0));
+    notes.say("set position", io::set_position(home, file.fd(), 4));
+    notes.say("position of the file", static_cast<int>(file.position()));
+    notes.say("set position of none", io::set_position(home, 987'654, 4));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -42,6 +42,7 @@ struct datagram {
     std::size_t whole_bytes = 0;  ///< its length on the way: more than `count` when it was cut
     address from{};               ///< the sender, empty for an unnamed unix peer
 };
+struct sendfile_options;
 
 namespace detail {
 
@@ -287,6 +288,17 @@ class socket {
     detail::send_to_op send_to(bytes from, const address& to) noexcept {
         return {live(), from, to};
     }
+    /// Sends from the open file `file`, without copying where the kernel can carry the bytes.
+    /// Include `<ouro/net/send_file.hpp>` to call it.
+    ///
+    /// Result    how many bytes were sent; the position of the file is then behind them, however it
+    ///           ends (rule 648).
+    /// Errors    `errc::value_error` on a socket that is no stream, or for a count of 0;
+    ///           `errc::unsupported` where the bytes would have to be copied and `fallback` is off.
+    /// Cancel    stops it; what was sent is sent.
+    /// Lifetime  `file` stays open until the end.
+    /// Cost      a pipe for the time of the transfer, and one operation for each 256 KiB.
+    task<std::uint64_t> send_file(int file, sendfile_options how);
     /// Connects to `peer`. A cancelled or failed connect leaves the socket fit for closing only.
     detail::connect_op connect(const address& peer) noexcept { return {live(), peer}; }
     /// Connects to the first address of `host` that has the socket's family (rule 666). A numeric
