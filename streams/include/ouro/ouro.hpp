@@ -9,6 +9,7 @@
 #include <ouro/proto/pipe.hpp>
 #include <ouro/proto/protocol.hpp>
 #include <ouro/proto/server.hpp>
+#include <ouro/proto/subprocess.hpp>
 #include <ouro/proto/transport.hpp>
 #include <ouro/runtime/as_completed.hpp>
 #include <ouro/runtime/barrier.hpp>
@@ -37,6 +38,7 @@
 #include <ouro/runtime/timeout.hpp>
 #include <ouro/runtime/watchdog.hpp>
 #include <ouro/streams/open_connection.hpp>
+#include <ouro/streams/process.hpp>
 #include <ouro/streams/reader.hpp>
 #include <ouro/streams/start_server.hpp>
 #include <ouro/streams/writer.hpp>
