@@ -127,6 +127,9 @@ class simulation {
     /// sh: `read NAME`, `echo`, `cat`, `sleep`, `head -c N /dev/zero`, `exit`, `trap '' TERM` and so
     /// on (docs/testing.md). sh itself, cat, echo, true and others are there from the start.
     void set_program(std::string path, std::string_view script);
+    /// Takes the status of a child that has ended or will, as somebody else in the program would:
+    /// who waits for it learns that it is gone.
+    void reap(int pid);
     /// Reports to the exception handler of which `expected` is true are no violations. Warnings
     /// never are.
     void expect_reports(function<bool(const failure_report&)> expected);
