@@ -124,8 +124,8 @@ class simulation {
     /// be ignored: it would have ended the program.
     void raise(int signum);
     /// Lets `path` be a program that does what `script` says, in a small part of the language of
-    /// sh: `read NAME`, `echo`, `cat`, `sleep`, `head -c N /dev/zero`, `exit`, `trap '' TERM` and so
-    /// on (docs/testing.md). sh itself, cat, echo, true and others are there from the start.
+    /// sh: `read NAME`, `echo`, `cat`, `sleep`, `exit`, `trap '' TERM` and so on (docs/testing.md).
+    /// sh itself, cat, echo, true and others are there from the start.
     void set_program(std::string path, std::string_view script);
     /// Takes the status of a child that has ended or will, as somebody else in the program would:
     /// who waits for it learns that it is gone.
