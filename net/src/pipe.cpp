@@ -11,12 +11,12 @@ const wait_kind file_write_kind{"write", &file_write_op::cancel_op, nullptr,
 
 }  // namespace
 
-file_read_op::file_read_op(socket_state& of, mut_bytes into) noexcept
-    : socket_awaitable(of, file_read_kind), into_(into) {
+file_read_op::file_read_op(socket_state& of, mut_bytes into, io::file_kind kind) noexcept
+    : socket_awaitable(of, file_read_kind), into_(into), kind_(kind) {
     OURO_ASSERT(!into.empty(), "a read into an empty buffer would look like end of stream");
 }
-file_write_op::file_write_op(socket_state& of, bytes from, io::write_mode mode) noexcept
-    : socket_awaitable(of, file_write_kind), from_(from), mode_(mode) {}
+file_write_op::file_write_op(socket_state& of, bytes from, io::file_kind kind) noexcept
+    : socket_awaitable(of, file_write_kind), from_(from), kind_(kind) {}
 
 }  // namespace detail
 
@@ -25,8 +25,7 @@ pipe_end pipe_end::adopt(loop& home, int fd) {
     io::ignore_broken_pipes(home);
     try {
         pipe_end made(new detail::socket_state{&home, fd, {}, 1});
-        const auto kind = io::kind_of(home, fd);
-        if (kind && *kind == io::file_kind::terminal) made.mode_ = io::write_mode::on_worker;
+        made.kind_ = io::kind_of(home, fd).value_or(io::file_kind::other);
         return made;
     } catch (...) {
         io::close(home, fd);

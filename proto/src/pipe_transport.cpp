@@ -137,10 +137,11 @@ void give_up(wait_point& wait, cancel_cause cause) noexcept {
 }
 
 /// What kind `fd` is, if a transport can have it.
-result<io::file_kind> usable_kind(loop& home, int fd) {
+result<io::file_kind> usable_kind(loop& home, int fd, pipe_files allowed) {
     auto kind = io::kind_of(home, fd);
     if (!kind) return kind.error().while_doing("connect a pipe");
-    if (*kind == io::file_kind::regular || *kind == io::file_kind::other) {
+    const bool file = *kind == io::file_kind::regular;
+    if (*kind == io::file_kind::other || (file && allowed != pipe_files::any)) {
         return error(errc::value_error, "connect a pipe: fd " + std::to_string(fd) +
                                             " is no pipe, socket, terminal or character device");
     }
@@ -149,10 +150,11 @@ result<io::file_kind> usable_kind(loop& home, int fd) {
 
 /// Puts a protocol on `fd`, or on `given` if that is an end; taken over once nothing can fail.
 template <class Transport>
-task<std::shared_ptr<transport>> put_on(protocol_factory factory, int fd, pipe_end given) {
+task<std::shared_ptr<transport>> put_on(protocol_factory factory, int fd, pipe_end given,
+                                        pipe_files allowed) {
     loop& home = loop::current();
     if (given) fd = given.fd();
-    const io::file_kind kind = co_await usable_kind(home, fd);
+    const io::file_kind kind = co_await usable_kind(home, fd, allowed);
     auto link = std::make_shared<Transport>(home, kind, factory());
     if (given) fd = given.release();
     link->own(fd);
@@ -162,19 +164,21 @@ task<std::shared_ptr<transport>> put_on(protocol_factory factory, int fd, pipe_e
 
 }  // namespace
 
-task<std::shared_ptr<transport>> read_from(protocol_factory factory, pipe_end given) {
+task<std::shared_ptr<transport>> read_from(protocol_factory factory, pipe_end given,
+                                           pipe_files allowed) {
     if (!given) co_return error(errc::value_error, "connect a closed pipe");
-    co_return co_await put_on<read_pipe>(std::move(factory), -1, std::move(given));
+    co_return co_await put_on<read_pipe>(std::move(factory), -1, std::move(given), allowed);
 }
 task<std::shared_ptr<transport>> read_from(protocol_factory factory, int fd) {
-    return put_on<read_pipe>(std::move(factory), fd, {});
+    return put_on<read_pipe>(std::move(factory), fd, {}, pipe_files::waitable);
 }
-task<std::shared_ptr<transport>> write_to(protocol_factory factory, pipe_end given) {
+task<std::shared_ptr<transport>> write_to(protocol_factory factory, pipe_end given,
+                                          pipe_files allowed) {
     if (!given) co_return error(errc::value_error, "connect a closed pipe");
-    co_return co_await put_on<write_pipe>(std::move(factory), -1, std::move(given));
+    co_return co_await put_on<write_pipe>(std::move(factory), -1, std::move(given), allowed);
 }
 task<std::shared_ptr<transport>> write_to(protocol_factory factory, int fd) {
-    return put_on<write_pipe>(std::move(factory), fd, {});
+    return put_on<write_pipe>(std::move(factory), fd, {}, pipe_files::waitable);
 }
 
 }  // namespace ouro::detail

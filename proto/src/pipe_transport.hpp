@@ -208,13 +208,12 @@ class write_pipe final : public pipe_transport,
     void flush() noexcept;
     static void written(op& done) noexcept;
     void took(std::int32_t res) noexcept;
-    void drained() noexcept;
+    void relieved() noexcept;
     static void reader_gone(op& done) noexcept;
     void lonely() noexcept;
 
     write_queue queue_;
     flow_control flow_;
-    const io::write_mode mode_;
     bool full_ = false;   // it took less than it was offered
     bool alone_ = false;  // the reader is gone
 };

@@ -38,14 +38,14 @@ void read_pipe::arm() {
     if (!may_read()) return;
     if (buffered_) return arm_direct();
     direct_ = false;
-    io::read_ring(*home_, static_cast<file_op&>(*this), fd_);
+    io::read_ring(*home_, static_cast<file_op&>(*this), fd_, kind_);
 }
 
 void read_pipe::arm_direct() {
     mut_bytes room;
     if (!ask_buffer(-1, room)) return arm();  // unless it was paused or closed
     direct_ = true;
-    io::read(*home_, static_cast<file_op&>(*this), fd_, room);
+    io::read(*home_, static_cast<file_op&>(*this), fd_, room, kind_);
 }
 
 /// Asks the protocol for memory. False: it has closed, paused or replaced itself, or failed, which

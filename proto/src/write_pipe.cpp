@@ -21,16 +21,14 @@ constexpr std::size_t direct_write_bytes = 16 * 1024;
 }  // namespace
 
 write_pipe::write_pipe(loop& home, io::file_kind kind, std::shared_ptr<base_protocol> receiver)
-    : pipe_transport(home, kind, std::move(receiver)),
-      file_op(&written),
-      watch_op(&reader_gone),
-      mode_(kind == io::file_kind::terminal ? io::write_mode::on_worker : io::write_mode::direct) {
+    : pipe_transport(home, kind, std::move(receiver)), file_op(&written), watch_op(&reader_gone) {
     turn_end_hook::run = &flush_hook;
     io::ignore_broken_pipes(home);
 }
 
 void write_pipe::start() {
-    if (kind_ == io::file_kind::pipe || kind_ == io::file_kind::socket) {
+    using enum io::file_kind;
+    if (kind_ == pipe || kind_ == fifo || kind_ == socket) {
         io::poll(*home_, static_cast<watch_op&>(*this), fd_, 0);
     }
 }
@@ -90,7 +88,7 @@ void write_pipe::torn() noexcept {
 
 /// Offers a large write before any of it is copied; returns the bytes taken.
 std::size_t write_pipe::write_directly(bytes data) noexcept {
-    if (mode_ != io::write_mode::direct) return 0;
+    if (kind_ == io::file_kind::terminal) return 0;  // it says it has room, and then blocks
     auto taken = io::try_write(*home_, fd_, data);
     if (taken) {
         full_ = *taken < data.size();
@@ -140,10 +138,16 @@ void write_pipe::flush_hook(turn_end_hook& hook) noexcept {
     self.flush();
 }
 
+/// Hands over what is queued: several chunks with a call for each, as long as there is room, then
+/// one operation for what has to wait.
 void write_pipe::flush() noexcept {
     if (file_op::in_flight || ending_) return;
-    if (queue_.empty()) return drained();  // all of it was taken before the turn ended
-    io::write(*home_, static_cast<file_op&>(*this), fd_, queue_.front(), mode_);
+    if (!full_ && !queue_.contiguous()) offer_now();
+    if (ending_) return;
+    if (!queue_.empty()) {
+        io::write(*home_, static_cast<file_op&>(*this), fd_, queue_.front(), kind_);
+    }
+    relieved();
 }
 
 void write_pipe::written(op& done) noexcept {
@@ -158,15 +162,15 @@ void write_pipe::took(std::int32_t res) noexcept {
     full_ = static_cast<std::size_t>(res) < file_op::length;
     queue_.consume(static_cast<std::size_t>(res));
     if (alone_) return lonely();
-    if (!queue_.empty()) flush();
+    queue_.empty() ? relieved() : flush();
+}
+
+/// The queue is shorter: the protocol may go on, or the end has come.
+void write_pipe::relieved() noexcept {
     if (flow_.should_resume(queue_.size())) {
         guarded("resume_writing", [this] { receiver_->resume_writing(); });
     }
-    if (queue_.empty()) drained();
-}
-
-void write_pipe::drained() noexcept {
-    if (closing_) end({});
+    if (queue_.empty() && closing_) end({});
 }
 
 // ---- the end

@@ -69,10 +69,10 @@ class engine {
     virtual void accept(op&, int fd) noexcept = 0;
     virtual void accept_many(op&, int fd) noexcept = 0;
     virtual void connect(op&, int fd, const sockaddr* peer, socklen_t length) noexcept = 0;
-    virtual void read(op&, int fd, std::span<std::byte> into) noexcept = 0;
+    virtual void read(op&, int fd, std::span<std::byte> into, io::file_kind) noexcept = 0;
     virtual void poll_fd(op&, int fd, std::uint32_t events) noexcept = 0;
-    virtual void read_ring(op&, int fd) noexcept = 0;
-    virtual void write(op&, int fd, std::span<const std::byte> from, io::write_mode) noexcept = 0;
+    virtual void read_ring(op&, int fd, io::file_kind) noexcept = 0;
+    virtual void write(op&, int fd, std::span<const std::byte> from, io::file_kind) noexcept = 0;
     /// False: this engine leaves names to `getaddrinfo` on a thread.
     virtual bool resolve(io::resolve_op&) noexcept { return false; }
     /// True: this engine plays threads. It completes the job when its turn has come, and the job
@@ -133,6 +133,7 @@ class engine {
     virtual int signal_child(const io::child& whom, int signum, io::signal_reach reach) noexcept;
     virtual std::int64_t try_write(int fd, std::span<const std::byte> from) noexcept;
     virtual int make_pipe(int (&fds)[2]) noexcept;
+    virtual int duplicate(int fd) noexcept;
     virtual int kind_of(int fd, io::file_kind& into) noexcept;
     virtual void ignore_broken_pipes() noexcept;
 };

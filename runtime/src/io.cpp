@@ -91,18 +91,18 @@ void accept_many(loop& home, op& request, int fd) noexcept {
 void connect(loop& home, op& request, int fd, const sockaddr* peer, socklen_t length) noexcept {
     if (auto* engine = begin(home, request)) engine->connect(request, fd, peer, length);
 }
-void read(loop& home, op& request, int fd, std::span<std::byte> into) noexcept {
-    if (auto* engine = begin(home, request)) engine->read(request, fd, into);
+void read(loop& home, op& request, int fd, std::span<std::byte> into, file_kind kind) noexcept {
+    if (auto* engine = begin(home, request)) engine->read(request, fd, into, kind);
 }
 void poll(loop& home, op& request, int fd, std::uint32_t events) noexcept {
     if (auto* engine = begin(home, request)) engine->poll_fd(request, fd, events);
 }
-void read_ring(loop& home, op& request, int fd) noexcept {
-    if (auto* engine = begin(home, request)) engine->read_ring(request, fd);
+void read_ring(loop& home, op& request, int fd, file_kind kind) noexcept {
+    if (auto* engine = begin(home, request)) engine->read_ring(request, fd, kind);
 }
 void write(loop& home, op& request, int fd, std::span<const std::byte> from,
-           write_mode mode) noexcept {
-    if (auto* engine = begin(home, request)) engine->write(request, fd, from, mode);
+           file_kind kind) noexcept {
+    if (auto* engine = begin(home, request)) engine->write(request, fd, from, kind);
 }
 void resolve(loop& home, resolve_op& request) noexcept {
     detail::engine* const engine = begin(home, request);
@@ -204,6 +204,12 @@ result<> make_pipe(loop& home, int (&fds)[2]) {
     }
     home.state().live_descriptors += 2;
     return {};
+}
+result<int> duplicate(loop& home, int fd) {
+    const int copy = kernel(home).duplicate(fd);
+    if (copy < 0) return error::from_errno(-copy, "duplicate a descriptor");
+    ++home.state().live_descriptors;
+    return copy;
 }
 result<file_kind> kind_of(loop& home, int fd) {
     file_kind kind{};

@@ -79,12 +79,27 @@ std::int64_t engine::try_write(int fd, std::span<const std::byte> from) noexcept
     return or_errno(taken);
 }
 int engine::make_pipe(int (&fds)[2]) noexcept { return or_errno(::pipe2(fds, O_CLOEXEC)); }
+int engine::duplicate(int fd) noexcept {
+    constexpr int above_the_standard_ones = 3;
+    return or_errno(::fcntl(fd, F_DUPFD_CLOEXEC, above_the_standard_ones));
+}
+namespace {
+
+/// Whether the kernel tells that a pipe has nothing instead of waiting (FMODE_NOWAIT), which those
+/// that were opened by a name cannot do. Nothing is read: there is nowhere to put it.
+bool can_be_asked(int fd) noexcept {
+    const iovec nowhere{nullptr, 1};
+    return ::preadv2(fd, &nowhere, 1, -1, RWF_NOWAIT) >= 0 || errno != EOPNOTSUPP;
+}
+
+}  // namespace
+
 int engine::kind_of(int fd, io::file_kind& into) noexcept {
     struct stat about{};
     if (::fstat(fd, &about) != 0) return -errno;
     using enum io::file_kind;
     into = S_ISREG(about.st_mode)    ? regular
-           : S_ISFIFO(about.st_mode) ? pipe
+           : S_ISFIFO(about.st_mode) ? (can_be_asked(fd) ? pipe : fifo)
            : S_ISSOCK(about.st_mode) ? socket
            : S_ISCHR(about.st_mode)  ? (::isatty(fd) ? terminal : device)
                                      : other;

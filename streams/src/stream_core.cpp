@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include <ouro/proto/pipe.hpp>
 #include <ouro/runtime/spawn.hpp>
 
 namespace ouro::detail {
@@ -17,7 +18,11 @@ constexpr wait_kind closed_kind{"wait_closed", &closed_wait::leave, nullptr,
 
 /// "fd 7, peer 10.0.0.1:80".
 std::string describe_link(const transport* link) {
-    const auto* view = link ? link->get_extra_info<const socket_view*>("socket") : nullptr;
+    if (!link) return {};
+    if (const auto* file = link->get_extra_info<const pipe_view*>("pipe")) {
+        return "fd " + std::to_string(file->fd());
+    }
+    const auto* view = link->get_extra_info<const socket_view*>("socket");
     if (!view) return {};
     return describe_socket(view->fd(), link->get_extra_info<address>("peername"));
 }
@@ -127,6 +132,7 @@ void stream_core::reader_gone() noexcept {
     reader_gone_ = true;
     buffer_.discard();
     buffer_.release_view();
+    if (closes_with_reader_ && link_) return link_->close();
     if (read_paused_ && link_) link_->resume_reading();
 }
 

@@ -39,6 +39,8 @@ class stream_core final : public buffered_protocol,
     bool at_eof() const noexcept { return eof_ && buffer_.empty(); }
     const error& failure() const noexcept { return failure_; }
     void reader_gone() noexcept;
+    /// There is no writer: the connection ends with its reader.
+    void close_with_reader() noexcept { closes_with_reader_ = true; }
     /// What a read would meet now: satisfied, to wait, or failed (with `why`).
     enum class verdict : unsigned char { ready, waits, fails };
     verdict look(read_wait_base& read, error& why) noexcept;
@@ -88,6 +90,7 @@ class stream_core final : public buffered_protocol,
     bool write_paused_ = false;
     bool read_paused_ = false;
     bool reader_gone_ = false;
+    bool closes_with_reader_ = false;
 };
 
 }  // namespace ouro::detail

@@ -1,8 +1,11 @@
 // Readers, writers, and how they come to a connection.
+#include <unistd.h>
+
 #include <limits>
 #include <system_error>
 
 #include <ouro/streams/open_connection.hpp>
+#include <ouro/streams/pipe.hpp>
 #include <ouro/streams/reader.hpp>
 #include <ouro/streams/writer.hpp>
 
@@ -128,5 +131,61 @@ task<stream> open_connection(socket connected, stream_options options) {
     co_await create_connection(core_factory(core), std::move(connected));
     co_return halves(std::move(core));
 }
+
+// ---- pipes
+
+namespace {
+
+std::shared_ptr<detail::stream_core> reading_core(std::size_t limit_bytes) {
+    auto core = std::make_shared<detail::stream_core>(checked_limit(limit_bytes));
+    core->close_with_reader();
+    return core;
+}
+
+/// A descriptor of the loop's own for a standard one, which stays as it is.
+result<pipe_end> standard(int fd) {
+    loop& home = loop::current();
+    auto copy = io::duplicate(home, fd);
+    if (!copy) return copy.error();
+    io::disown(home, *copy);  // `adopt` counts it
+    return pipe_end::adopt(home, *copy);
+}
+
+task<stream_writer> open_standard(int fd) {
+    auto core = std::make_shared<detail::stream_core>(default_stream_limit_bytes);
+    co_await detail::write_to(core_factory(core), co_await standard(fd), detail::file_too);
+    co_return stream_writer(std::move(core));
+}
+
+}  // namespace
+
+task<stream_reader> open_read_pipe(pipe_end given, std::size_t limit_bytes) {
+    auto core = reading_core(limit_bytes);
+    co_await connect_read_pipe(core_factory(core), std::move(given));
+    co_return stream_reader(std::move(core));
+}
+task<stream_reader> open_read_pipe(int fd, std::size_t limit_bytes) {
+    auto core = reading_core(limit_bytes);
+    co_await connect_read_pipe(core_factory(core), fd);
+    co_return stream_reader(std::move(core));
+}
+task<stream_writer> open_write_pipe(pipe_end given) {
+    auto core = std::make_shared<detail::stream_core>(default_stream_limit_bytes);
+    co_await connect_write_pipe(core_factory(core), std::move(given));
+    co_return stream_writer(std::move(core));
+}
+task<stream_writer> open_write_pipe(int fd) {
+    auto core = std::make_shared<detail::stream_core>(default_stream_limit_bytes);
+    co_await connect_write_pipe(core_factory(core), fd);
+    co_return stream_writer(std::move(core));
+}
+task<stream_reader> open_standard_input(std::size_t limit_bytes) {
+    auto core = reading_core(limit_bytes);
+    co_await detail::read_from(core_factory(core), co_await standard(STDIN_FILENO),
+                               detail::file_too);
+    co_return stream_reader(std::move(core));
+}
+task<stream_writer> open_standard_output() { return open_standard(STDOUT_FILENO); }
+task<stream_writer> open_standard_error() { return open_standard(STDERR_FILENO); }
 
 }  // namespace ouro

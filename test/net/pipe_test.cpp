@@ -43,8 +43,8 @@ OURO_ASYNC_TEST(both_ends_are_pipes_and_counted) {
     const auto before = home.counters().descriptors;
     auto ends = co_await pipe(home);
     BOOST_TEST(home.counters().descriptors == before + 2);
-    BOOST_CHECK(ends.reader.kind().value() == io::file_kind::pipe);
-    BOOST_CHECK(ends.writer.kind().value() == io::file_kind::pipe);
+    BOOST_CHECK(ends.reader.kind() == io::file_kind::pipe);
+    BOOST_CHECK(ends.writer.kind() == io::file_kind::pipe);
     BOOST_TEST(ends.reader.fd() != ends.writer.fd());
     ends.reader.close();
     BOOST_TEST(!ends.reader);

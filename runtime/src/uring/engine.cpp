@@ -27,18 +27,20 @@ constexpr std::uint8_t fast_send_pending = 1;  // no completion will come unless
 constexpr std::uint8_t starved = 2;            // waits for a shared buffer, not in the kernel
 constexpr std::uint8_t ring_receive = 3;
 constexpr std::uint8_t direct_receive = 4;  // `data`, `length`: the memory the kernel owns
-// Files that are no sockets; `op::engine_fd` says which. What is not ready is polled for, and tried again.
+// Files that are no sockets; `op::engine_fd` says which. What is not ready is polled for, and tried
+// again.
 constexpr std::uint8_t file_read = 8;     // `data`, `length`: the memory the kernel owns
 constexpr std::uint8_t ring_read = 9;     // again and again
 constexpr std::uint8_t single_read = 10;  // once, into the shared ring
 constexpr std::uint8_t file_write = 11;
-constexpr std::uint8_t worker_write = 12;
-constexpr std::uint8_t starved_read = 13;
+constexpr std::uint8_t starved_read = 12;
+constexpr std::uint8_t on_worker = 0x10;   // beside one of these: on a thread of the kernel's
 constexpr std::uint8_t polled_for = 0x20;  // beside one of these
+constexpr std::uint8_t kinds = 0x0f;
 constexpr std::uint8_t cancel_sent = 0x80;
 
 constexpr bool of_file(std::uint8_t state) noexcept {
-    return (state & ~polled_for) >= file_read && (state & ~polled_for) <= worker_write;
+    return (state & kinds) >= file_read && (state & kinds) <= file_write;
 }
 
 // An op's address and, above it, which use of the op this is: a late cancel cannot hit the next one
@@ -132,19 +134,22 @@ class uring_engine final : public detail::engine {
         io_uring_prep_connect(entry, fd, peer, length);
         finish(entry, request);
     }
-    void read(op& request, int fd, std::span<std::byte> into) noexcept override {
+    void read(op& request, int fd, std::span<std::byte> into,
+              io::file_kind kind) noexcept override {
         lend(request, into.data(), into.size());
-        start_file(request, fd, file_read);
+        start_file(request, fd, with(file_read, kind));
     }
-    void read_ring(op& request, int fd) noexcept override {
-        start_file(request, fd, ring_.can().multishot_read ? ring_read : single_read);
+    void read_ring(op& request, int fd, io::file_kind kind) noexcept override {
+        const bool waits_by_itself = kind == io::file_kind::pipe || kind == io::file_kind::socket;
+        const bool again_and_again = waits_by_itself && ring_.can().multishot_read;
+        start_file(request, fd, with(again_and_again ? ring_read : single_read, kind));
     }
     void write(op& request, int fd, std::span<const std::byte> from,
-               io::write_mode mode) noexcept override {
+               io::file_kind kind) noexcept override {
         OURO_ASSERT(detail::addressable(from.data(), from.size()), "write from freed memory");
         request.data = const_cast<std::byte*>(from.data());
         request.length = from.size();
-        start_file(request, fd, mode == io::write_mode::direct ? file_write : worker_write);
+        start_file(request, fd, with(file_write, kind));
     }
     void poll_fd(op& request, int fd, std::uint32_t events) noexcept override {
         io_uring_sqe* entry = prepare(request);
@@ -152,7 +157,8 @@ class uring_engine final : public detail::engine {
         finish(entry, request);
     }
     void cancel(op& request) noexcept override {
-        if (request.engine_state == starved || request.engine_state == starved_read) {
+        if (const auto kind = request.engine_state & kinds;
+            kind == starved || kind == starved_read) {
             std::erase(starved_, &request);
             return made_here_.push_back(cancelled(request));
         }
@@ -298,29 +304,34 @@ class uring_engine final : public detail::engine {
     void rearm_starved() noexcept {
         rearming_.swap(starved_);  // both keep their memory
         for (op* waiting : rearming_) {
-            if (waiting->engine_state == starved_read) {
-                start_file(*waiting, waiting->engine_fd, single_read);
+            if ((waiting->engine_state & kinds) == starved_read) {
+                const auto worker = static_cast<std::uint8_t>(waiting->engine_state & on_worker);
+                start_file(*waiting, waiting->engine_fd, single_read | worker);
             } else {
                 arm_ring_receive(*waiting);
             }
         }
         rearming_.clear();
     }
+    static std::uint8_t with(std::uint8_t state, io::file_kind kind) noexcept {
+        return kind == io::file_kind::terminal ? state | on_worker : state;
+    }
     void start_file(op& request, int fd, std::uint8_t state) noexcept {
+        const std::uint8_t what = state & kinds;
         constexpr std::uint64_t where_it_stands = std::uint64_t(-1);
         io_uring_sqe* entry = prepare(request);
         const auto bytes = static_cast<unsigned>(request.length);
-        if (state == file_read) {
+        if (what == file_read) {
             io_uring_prep_read(entry, fd, request.data, bytes, where_it_stands);
-        } else if (state == ring_read || state == single_read) {
+        } else if (what == ring_read || what == single_read) {
             io_uring_prep_read(entry, fd, nullptr, 0, where_it_stands);
-            if (state == ring_read) entry->opcode = abi::op_read_multishot;
+            if (what == ring_read) entry->opcode = abi::op_read_multishot;
             entry->flags |= IOSQE_BUFFER_SELECT;
             entry->buf_group = buffer_ring::group;
         } else {
             io_uring_prep_write(entry, fd, request.data, bytes, where_it_stands);
-            if (state == worker_write) entry->flags |= IOSQE_ASYNC;
         }
+        if (state & on_worker) entry->flags |= IOSQE_ASYNC;
         finish(entry, request);
         request.engine_fd = fd;
         request.engine_state = state;
@@ -340,12 +351,12 @@ class uring_engine final : public detail::engine {
         } else if (res == -EAGAIN) {
             // O_NONBLOCK, on a file for which the kernel does not wait by itself then.
             io_uring_sqe* entry = prepare(request);
-            const bool writes = state == file_write || state == worker_write;
+            const bool writes = (state & kinds) == file_write;
             io_uring_prep_poll_add(entry, request.engine_fd, writes ? POLLOUT : POLLIN);
             finish(entry, request);
             request.engine_state = state | polled_for;
             return true;
-        } else if (state == ring_read && (res == -EINVAL || res == -EBADFD)) {
+        } else if ((state & kinds) == ring_read && (res == -EINVAL || res == -EBADFD)) {
             // An older kernel, or a file that cannot be waited for.
             if (res == -EINVAL) ring_.can().multishot_read = false;
             start_file(request, request.engine_fd, single_read);
@@ -395,7 +406,8 @@ class uring_engine final : public detail::engine {
         if (&target == &wake_) return woken();
         const bool more = cqe.flags & IORING_CQE_F_MORE;
         const std::uint8_t state = target.engine_state & ~cancel_sent;
-        const bool from_ring = state == ring_receive || state == ring_read || state == single_read;
+        const std::uint8_t what = state & kinds;
+        const bool from_ring = what == ring_receive || what == ring_read || what == single_read;
         if (from_ring && cqe.res == -ENOBUFS && !more) return starve(target);
         std::int32_t res = cqe.res;
         const bool no_end = of_file(state) && !more && (res <= 0 || (state & polled_for));
@@ -409,7 +421,7 @@ class uring_engine final : public detail::engine {
             done.flags |= op_flags::lent;
         }
         if (!more) {
-            if (state == file_read) detail::unpoison(target.data, target.length);
+            if (what == file_read) detail::unpoison(target.data, target.length);
             if (state == direct_receive) {
                 detail::unpoison(target.data, target.length);
                 const bool short_read = static_cast<std::size_t>(cqe.res) < target.length;
@@ -436,7 +448,9 @@ class uring_engine final : public detail::engine {
             made_here_.push_back(cancelled(request));
             return;
         }
-        request.engine_state = request.engine_state == ring_receive ? starved : starved_read;
+        const auto worker = static_cast<std::uint8_t>(request.engine_state & on_worker);
+        request.engine_state =
+            request.engine_state == ring_receive ? starved : starved_read | worker;
         starved_.push_back(&request);
     }
     /// A fast send that made no completion has put all its bytes into the socket by the time the

@@ -56,6 +56,7 @@ constexpr int watch_signals_errors[] = {EMFILE, ENFILE, ENOMEM};
 constexpr int spawn_errors[] = {EAGAIN, ENOMEM, EMFILE, EACCES, ENOENT};
 constexpr int write_errors[] = {EPIPE, EIO, ENOMEM};
 constexpr int try_write_errors[] = {EAGAIN, EPIPE, EIO, ENOMEM};
+constexpr int duplicate_errors[] = {EMFILE};
 constexpr int make_pipe_errors[] = {EMFILE, ENFILE, ENOMEM};
 
 constexpr call_facts facts[] = {
@@ -85,6 +86,7 @@ constexpr call_facts facts[] = {
     {"write", write_errors},
     {"make_pipe", make_pipe_errors},
     {"try_write", try_write_errors},
+    {"duplicate", duplicate_errors},
     {"spawn", spawn_errors},
 };
 static_assert(std::size(facts) == std::size_t(door_call::spawn) + 1, "facts of each call");
@@ -231,27 +233,29 @@ class injecting_engine final : public detail::engine {
         start(request, next(door_call::connect, fd), {},
               [this, &request, fd, peer, length] { inner_->connect(request, fd, peer, length); });
     }
-    void read(op& request, int fd, std::span<std::byte> into) noexcept override {
+    void read(op& request, int fd, std::span<std::byte> into,
+              io::file_kind kind) noexcept override {
         const treatment how = next(door_call::read, fd);
-        start(request, how, {}, [this, &request, fd, room = into.first(how.cut(into.size()))] {
-            inner_->read(request, fd, room);
-        });
+        start(request, how, {},
+              [this, &request, fd, room = into.first(how.cut(into.size())), kind] {
+                  inner_->read(request, fd, room, kind);
+              });
     }
     void poll_fd(op& request, int fd, std::uint32_t events) noexcept override {
         start(request, next(door_call::poll, fd), {},
               [this, &request, fd, events] { inner_->poll_fd(request, fd, events); });
     }
-    void read_ring(op& request, int fd) noexcept override {
+    void read_ring(op& request, int fd, io::file_kind kind) noexcept override {
         const treatment how = next(door_call::read_ring, fd);
         start(request, how, {.piece_bytes = how.most_bytes},
-              [this, &request, fd] { inner_->read_ring(request, fd); });
+              [this, &request, fd, kind] { inner_->read_ring(request, fd, kind); });
     }
     void write(op& request, int fd, std::span<const std::byte> from,
-               io::write_mode mode) noexcept override {
+               io::file_kind kind) noexcept override {
         const treatment how = next(door_call::write, fd);
         start(request, how, {},
-              [this, &request, fd, part = from.first(how.cut(from.size())), mode] {
-                  inner_->write(request, fd, part, mode);
+              [this, &request, fd, part = from.first(how.cut(from.size())), kind] {
+                  inner_->write(request, fd, part, kind);
               });
     }
     bool resolve(io::resolve_op& request) noexcept override {
@@ -396,6 +400,10 @@ class injecting_engine final : public detail::engine {
     int make_pipe(int (&fds)[2]) noexcept override {
         const treatment how = plan_.next(door_call::make_pipe);
         return how.failure ? -how.failure : inner_->make_pipe(fds);
+    }
+    int duplicate(int fd) noexcept override {
+        const treatment how = plan_.next(door_call::duplicate);
+        return how.failure ? -how.failure : inner_->duplicate(fd);
     }
     int kind_of(int fd, io::file_kind& into) noexcept override { return inner_->kind_of(fd, into); }
     void ignore_broken_pipes() noexcept override { inner_->ignore_broken_pipes(); }

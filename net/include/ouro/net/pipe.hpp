@@ -12,9 +12,9 @@ namespace detail {
 /// The await of `pipe_end::read_into`.
 class [[nodiscard]] file_read_op : public socket_awaitable<file_read_op, std::size_t> {
   public:
-    file_read_op(socket_state& of, mut_bytes into) noexcept;
+    file_read_op(socket_state& of, mut_bytes into, io::file_kind kind) noexcept;
     void submit(loop& home, op& request) noexcept {
-        io::read(home, request, begin(request), into_);
+        io::read(home, request, begin(request), into_, kind_);
     }
     std::size_t value() const noexcept { return static_cast<std::size_t>(res()); }
     std::string doing() const { return "read"; }
@@ -22,21 +22,22 @@ class [[nodiscard]] file_read_op : public socket_awaitable<file_read_op, std::si
   private:
     friend op_awaitable<file_read_op, std::size_t>;
     mut_bytes into_;
+    io::file_kind kind_;
 };
 
 /// The await of `pipe_end::write`.
 class [[nodiscard]] file_write_op : public socket_awaitable<file_write_op, std::size_t> {
   public:
-    file_write_op(socket_state& of, bytes from, io::write_mode mode) noexcept;
+    file_write_op(socket_state& of, bytes from, io::file_kind kind) noexcept;
     void submit(loop& home, op& request) noexcept {
-        io::write(home, request, begin(request), from_, mode_);
+        io::write(home, request, begin(request), from_, kind_);
     }
     std::size_t value() const noexcept { return static_cast<std::size_t>(res()); }
     std::string doing() const { return "write"; }
 
   private:
     bytes from_;
-    io::write_mode mode_;
+    io::file_kind kind_;
 };
 
 }  // namespace detail
@@ -54,10 +55,10 @@ class pipe_end {
     /// Refers to nothing.
     pipe_end() noexcept = default;
     pipe_end(pipe_end&& other) noexcept
-        : state_(std::exchange(other.state_, nullptr)), mode_(other.mode_) {}
+        : state_(std::exchange(other.state_, nullptr)), kind_(other.kind_) {}
     pipe_end& operator=(pipe_end&& other) noexcept {
         std::swap(state_, other.state_);
-        std::swap(mode_, other.mode_);
+        std::swap(kind_, other.kind_);
         return *this;
     }
     ~pipe_end() { close(); }
@@ -69,23 +70,23 @@ class pipe_end {
     ///
     /// Result    bytes read, 1..into.size(); 0 only when the last writer is gone.
     /// Errors    as read(2).
-    /// Cancel    bytes that were read are returned, never dropped; then the next await is cancelled.
+    /// Cancel    bytes that were read are returned, never dropped; then the next await ends.
     /// Lifetime  `into` must live until the await resumes.
-    detail::file_read_op read_into(mut_bytes into) noexcept { return {live(), into}; }
+    detail::file_read_op read_into(mut_bytes into) noexcept { return {live(), into, kind_}; }
     /// Writes some of `from`, at least one byte, waiting if there is no room.
     ///
     /// Result    bytes taken, 1..from.size().
     /// Errors    broken_pipe when no reader is left, and others as write(2). Never SIGPIPE.
     /// Cancel    the count of bytes that went out is returned, never dropped.
     /// Lifetime  `from` must live and stay as it is until the await resumes.
-    detail::file_write_op write(bytes from) noexcept { return {live(), from, mode_}; }
+    detail::file_write_op write(bytes from) noexcept { return {live(), from, kind_}; }
     /// Writes all of `from`, or fails; after a failure the amount written is unknown.
     ///
     /// Lifetime  `from` and this end must live until the await resumes.
     task<> write_all(bytes from);
 
-    /// What it is an end of. fstat(2)
-    result<io::file_kind> kind() const { return io::kind_of(home(), fd()); }
+    /// What it is an end of.
+    io::file_kind kind() const noexcept { return kind_; }
     /// Cancels what is under way, then closes. Idempotent.
     void close() noexcept;
     /// Gives the descriptor to the caller. Nothing may be under way.
@@ -105,7 +106,7 @@ class pipe_end {
     }
     friend result<struct pipe_ends> pipe(loop& home);
     detail::socket_state* state_ = nullptr;
-    io::write_mode mode_ = io::write_mode::direct;
+    io::file_kind kind_ = io::file_kind::pipe;
 };
 
 /// Both ends of a pipe: what is written to the one is read from the other.

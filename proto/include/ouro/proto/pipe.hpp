@@ -2,6 +2,7 @@
 // devices.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -47,9 +48,14 @@ struct write_connection {
 };
 
 namespace detail {
-task<std::shared_ptr<transport>> read_from(protocol_factory factory, pipe_end given);
+/// What a transport may have below it.
+enum class pipe_files : std::uint8_t { waitable, any };
+inline constexpr pipe_files file_too = pipe_files::any;
+task<std::shared_ptr<transport>> read_from(protocol_factory factory, pipe_end given,
+                                           pipe_files allowed = pipe_files::waitable);
 task<std::shared_ptr<transport>> read_from(protocol_factory factory, int fd);
-task<std::shared_ptr<transport>> write_to(protocol_factory factory, pipe_end given);
+task<std::shared_ptr<transport>> write_to(protocol_factory factory, pipe_end given,
+                                          pipe_files allowed = pipe_files::waitable);
 task<std::shared_ptr<transport>> write_to(protocol_factory factory, int fd);
 }  // namespace detail
 

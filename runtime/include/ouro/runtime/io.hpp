@@ -34,17 +34,16 @@ enum class send_mode : std::uint8_t {
     fast,
 };
 
-/// Where a write may wait.
-enum class write_mode : std::uint8_t {
-    /// Nowhere: it is tried, and tried again when the file says that it has room.
-    direct,
-    /// On a thread of the kernel's. For terminals, which say that they have room and then block
-    /// whoever writes more than that.
-    on_worker,
+/// What a descriptor refers to, as far as it matters to who waits for it.
+enum class file_kind : std::uint8_t {
+    regular,
+    pipe,  ///< made by pipe(2): asked for what it does not have, the kernel need not wait
+    fifo,  ///< has a name, or was opened by one: the kernel polls it first
+    socket,
+    terminal,  ///< may block whoever found it ready: left to a thread of the kernel's
+    device,    ///< another character device
+    other,     ///< a folder, a block device
 };
-
-/// What a descriptor refers to.
-enum class file_kind : std::uint8_t { regular, pipe, socket, terminal, device, other };
 
 /// Receives into `into`. Completes with the bytes placed there, 0 at end of stream. recv(2)
 void recv(loop& home, op& request, int fd, std::span<std::byte> into) noexcept;
@@ -65,15 +64,16 @@ void accept(loop& home, op& request, int fd) noexcept;
 void accept_many(loop& home, op& request, int fd) noexcept;
 /// Connects. `peer` must live until the completion. connect(2)
 void connect(loop& home, op& request, int fd, const sockaddr* peer, socklen_t length) noexcept;
-/// Reads from a file, pipe or eventfd. read(2)
-void read(loop& home, op& request, int fd, std::span<std::byte> into) noexcept;
+/// Reads from a file, pipe or eventfd; `kind` is what `kind_of` says. read(2)
+void read(loop& home, op& request, int fd, std::span<std::byte> into,
+          file_kind kind = file_kind::pipe) noexcept;
 /// Reads again and again into the loop's shared ring, as `recv_ring` does, from a pipe, terminal or
 /// device. Files that cannot be waited for end without `op_flags::more` after each piece. read(2)
-void read_ring(loop& home, op& request, int fd) noexcept;
+void read_ring(loop& home, op& request, int fd, file_kind kind = file_kind::pipe) noexcept;
 /// Writes from `from`, which must stay as it is until the completion. Completes with the bytes that
 /// were taken, which may be some of them. Raises SIGPIPE unless that is ignored. write(2)
 void write(loop& home, op& request, int fd, std::span<const std::byte> from,
-           write_mode mode = write_mode::direct) noexcept;
+           file_kind kind = file_kind::pipe) noexcept;
 /// Waits until one of the poll(2) `events` holds, or an error, a hang-up or the peer's half-close
 /// (POLLERR, POLLHUP, POLLRDHUP, which are always watched); completes with those that do.
 void poll(loop& home, op& request, int fd, std::uint32_t events) noexcept;
@@ -154,6 +154,8 @@ std::uint64_t random(loop& home) noexcept;
 [[nodiscard]] result<std::size_t> try_write(loop& home, int fd, std::span<const std::byte> from);
 /// Makes a pipe: close-on-exec, counted; bytes go from `fds[1]` to `fds[0]`. pipe2(2)
 [[nodiscard]] result<> make_pipe(loop& home, int (&fds)[2]);
+/// Another descriptor for what `fd` refers to: close-on-exec, counted. fcntl(2), F_DUPFD_CLOEXEC
+[[nodiscard]] result<int> duplicate(loop& home, int fd);
 /// What `fd` refers to. fstat(2)
 [[nodiscard]] result<file_kind> kind_of(loop& home, int fd);
 /// Sees to it that writing to a pipe without reader is an error and does not kill: SIGPIPE is

@@ -132,13 +132,15 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
     void connect(op& request, int fd, const sockaddr* peer, socklen_t length) noexcept override {
         start(request, action::connect, fd).peer = address(peer, length);
     }
-    void read(op& request, int fd, std::span<std::byte> into) noexcept override {
+    void read(op& request, int fd, std::span<std::byte> into, io::file_kind) noexcept override {
         recv(request, fd, into);
         in_flight_[&request]->what = action::read;
     }
-    void read_ring(op& request, int fd) noexcept override { start(request, action::read_ring, fd); }
+    void read_ring(op& request, int fd, io::file_kind) noexcept override {
+        start(request, action::read_ring, fd);
+    }
     void write(op& request, int fd, std::span<const std::byte> from,
-               io::write_mode) noexcept override {
+               io::file_kind) noexcept override {
         OURO_ASSERT(ouro::detail::addressable(from.data(), from.size()), "write from freed memory");
         start(request, action::write, fd)
             .pieces.push_back({const_cast<std::byte*>(from.data()), from.size()});
@@ -298,6 +300,10 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         return at ? world_.send(at, from, false) : -EBADF;
     }
     int make_pipe(int (&fds)[2]) noexcept override { return world_.open_pipe(fds); }
+    int duplicate(int fd) noexcept override {
+        const endpoint_ptr at = world_.find(fd);
+        return at ? world_.publish(at) : -EBADF;
+    }
     int kind_of(int fd, io::file_kind& into) noexcept override {
         const endpoint_ptr at = world_.find(fd);
         if (!at) return -EBADF;

@@ -40,6 +40,7 @@ enum class door_call : std::uint8_t {
     write,
     make_pipe,
     try_write,
+    duplicate,
     spawn,
 };
 /// The name of `call`.
