@@ -215,6 +215,7 @@ bool simulation::make_file(std::string_view path) {
 void simulation::set_program(std::string path, std::string_view script) {
     world_->processes.set_program(std::move(path), script);
 }
+void simulation::reap(int pid) { world_->processes.reap(pid); }
 void simulation::violate(std::string what) { world_->violations.push_back(std::move(what)); }
 void simulation::expect_reports(function<bool(const failure_report&)> expected) {
     world_->expected_reports = std::move(expected);

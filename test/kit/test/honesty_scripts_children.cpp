@@ -203,6 +203,26 @@ HONESTY(a_child_that_is_stopped_ends_when_it_is_killed_or_goes_on) {
     }
 }
 
+HONESTY(a_child_that_writes_to_nobody_is_ended_by_the_signal_of_that) {
+    for (const char* script : {"exec yes", "trap '' PIPE; echo one; read x; echo two; exit 3"}) {
+        int in[2], out[2];
+        notes.say("pipes", io::make_pipe(home, in));
+        notes.say("pipes", io::make_pipe(home, out));
+        program what = shell(script);
+        what.descriptors = {{in[0], 0}, {out[1], 1}, {io::null_device, 2}};
+        const io::child whom = co_await what.run(home);
+        io::close(home, in[0]);
+        io::close(home, out[1]);
+        std::array<std::byte, 2> room{};
+        running read;
+        io::read(home, read, out[0], room);
+        notes.say("it says", co_await read.end() > 0);
+        io::close(home, out[0]);
+        io::close(home, in[1]);
+        notes.say("ended", co_await ended(home, whom));
+    }
+}
+
 HONESTY(a_child_starts_where_it_is_told_and_sees_its_environment) {
     static constexpr const char* environment[] = {"COLOUR=green", "EMPTY=", nullptr};
     const connected link = channel(home);

@@ -30,6 +30,7 @@ class stdio {
     /// A descriptor of the caller's, which stays open here: a file, a socket, a pipe to another
     /// child.
     constexpr stdio(int descriptor) noexcept : what_(kind::descriptor), fd_(descriptor) {}
+    /// One of the kinds.
     constexpr stdio(kind what) noexcept : what_(what) {}
 
     static const stdio pipe;       ///< a pipe to this program
@@ -37,6 +38,7 @@ class stdio {
     static const stdio devnull;    ///< /dev/null
     static const stdio to_stdout;  ///< for `err` alone: where `out` leads
 
+    /// Which of them.
     constexpr kind what() const noexcept { return what_; }
     /// The caller's descriptor, or -1.
     constexpr int fd() const noexcept { return fd_; }
@@ -155,9 +157,9 @@ concept subprocess_protocol_maker = std::invocable<Factory&> && requires {
 /// ignores it ignores too, but for SIGPIPE.
 ///
 /// Result   the transport and the protocol, after `connection_made` has run.
-/// Errors   `errc::value_error` for arguments nobody can mean (rules 517, 526); else what the kernel
-///          says, with the program and the step that failed: "run cat (change to /nowhere)". No
-///          descriptor is left then (rule 520).
+/// Errors   `errc::value_error` for arguments nobody can mean (rules 517, 526); else what the
+///          kernel says, with the program and the step that failed: "run cat (change to
+///          /nowhere)". No descriptor is left then (rule 520).
 /// Cancel   the child is killed and waited for first (rule 522).
 /// Cost     the loop stands still until the program has begun, about as long as posix_spawn(3).
 template <subprocess_protocol_maker Factory>

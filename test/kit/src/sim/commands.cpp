@@ -131,6 +131,7 @@ void process_table::fork(process& of, const command& what) {
     born->ignored = of.ignored;
     born->script = {what};
     born->script.front().in_background = false;
+    born->script.front().words.insert(born->script.front().words.begin(), "exec");
     for (const auto& [at, to] : of.descriptors) set_descriptor(born->descriptors, at, to);
     running_.push_back(born);
     soon(born);

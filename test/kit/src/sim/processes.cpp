@@ -126,9 +126,14 @@ int process_table::collect(const io::child& whom, int& code) {
     const process_ptr found = find(whom.pidfd);
     if (!found) return -ECHILD;
     if (!found->ended) return -EAGAIN;
-    code = found->code;
+    const bool told = !found->reaped;
+    if (told) code = found->code;
     std::erase(running_, found);
-    return 0;
+    return told ? 0 : -ECHILD;
+}
+
+void process_table::reap(int pid) {
+    for (const process_ptr& each : running_) each->reaped |= each->pid == pid;
 }
 
 int process_table::signal(const io::child& whom, int signum, io::signal_reach reach) {

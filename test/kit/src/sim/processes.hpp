@@ -32,7 +32,8 @@ struct process {
     std::vector<int> kept_signals{};  // for when it is stopped no longer
     bool stopped = false;
     bool ended = false;
-    bool due = false;  // is about to go on
+    bool reaped = false;  // by somebody else
+    bool due = false;     // is about to go on
     int code = 0;
 
     // Of the command that runs.
@@ -58,6 +59,8 @@ class process_table {
     void set_program(std::string path, std::string_view script);
     /// Something became possible on `at`.
     void changed(const endpoint& at);
+    /// Somebody else takes the status of that child, or will.
+    void reap(int pid);
     /// The machine is switched off.
     void forget() noexcept { running_.clear(); }
     /// Processes of ours whose end nobody has collected.

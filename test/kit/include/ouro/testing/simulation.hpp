@@ -126,9 +126,12 @@ class simulation {
     /// Puts an empty file at `path`, where a unix socket may want to be. False when there is one.
     bool make_file(std::string_view path);
     /// Lets `path` be a program that does what `script` says, in a small part of the language of
-    /// sh: `read NAME`, `echo`, `cat`, `sleep`, `head -c N /dev/zero`, `exit`, `trap '' TERM` and so
-    /// on (docs/testing.md). sh itself, cat, echo, true and others are there from the start.
+    /// sh: `read NAME`, `echo`, `cat`, `sleep`, `exit`, `trap '' TERM` and so on (docs/testing.md).
+    /// sh itself, cat, echo, true and others are there from the start.
     void set_program(std::string path, std::string_view script);
+    /// Takes the status of a child that has ended or will, as somebody else in the program would:
+    /// who waits for it learns that it is gone.
+    void reap(int pid);
     /// Reports to the exception handler of which `expected` is true are no violations. Warnings
     /// never are.
     void expect_reports(function<bool(const failure_report&)> expected);
