@@ -36,6 +36,10 @@ class Upstream:
             connection.settimeout(PATIENCE)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
+    def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)  # whoever waits in accept would keep it open
+        self.listener.close()
+
 
 def receive_all(connection):
     pieces = []
@@ -165,7 +169,7 @@ def the_end_of_one_side_ends_the_other(binary):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()  # a reset
         check(ended.wait(PATIENCE), "the server did not hear of the client's reset")
-    upstream.listener.close()
+    upstream.stop()
     with Proxy(binary, upstream.port) as proxy, proxy.connect() as client:
         try:
             check(client.recv(1) == b"", "data from a server that is not there")
