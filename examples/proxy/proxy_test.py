@@ -65,12 +65,15 @@ class Proxy:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def stop(self):
+        """Ends it; returns how many leases it passed on, and how many it had to copy."""
         self.process.terminate()
-        try:
-            self.process.communicate(timeout=PATIENCE)
-        finally:
-            self.process.kill()
+        said = self.process.communicate(timeout=PATIENCE)[0]
+        return [int(number) for number in re.findall(r"(\d+) leases passed on, (\d+) copied", said)[0]]
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
 
 
 def check(holds, what):
@@ -93,6 +96,8 @@ def an_answer_comes_after_half_a_close(binary):
                 client.shutdown(socket.SHUT_WR)
                 answer = receive_all(client)
             check(answer == hashlib.sha256(data).digest(), f"wrong answer to {size} bytes")
+        leases, copies = proxy.stop()
+        check(leases > 0 and copies == 0, f"{leases} leases, {copies} copies")
 
 
 def bytes_cross_both_ways_at_once(binary):
