@@ -4,7 +4,7 @@
 
 #include "proxy.hpp"
 
-ouro::task<> run_proxy(std::string port, std::string to) {
+ouro::task<int> run_proxy(std::string port, std::string to) {
     const auto where = co_await ouro::address::parse("127.0.0.1:" + port);
     const auto target = co_await ouro::address::parse(to);
     ouro::loop::current().set_connection_log([](const ouro::connection_record& ended) {
@@ -14,7 +14,13 @@ ouro::task<> run_proxy(std::string port, std::string to) {
     auto server = co_await proxy::serve(where, target);
     std::printf("listening on %s\n", server.addresses().front().to_string().c_str());
     std::fflush(stdout);
-    co_await server.serve_forever();
+    // SIGTERM and Ctrl-C cancel this task.
+    const auto stopped = co_await ouro::as_result(server.serve_forever());
+    const ouro::loop_statistics all = ouro::loop::current().statistics();
+    std::printf("%s: %llu leases passed on, %llu copied for want of room\n",
+                stopped.error().message().c_str(), static_cast<unsigned long long>(all.leases),
+                static_cast<unsigned long long>(all.lease_copies));
+    co_return 0;
 }
 
 int main(int argc, char** argv) {
@@ -22,5 +28,7 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "usage: %s PORT TARGET\n", argv[0]);
         return 2;
     }
-    return ouro::run(run_proxy, std::string(argv[1]), std::string(argv[2]));
+    // Room for what many connections have under way at once.
+    return ouro::run({.loop = {.ring_buffer_count = 64}}, run_proxy, std::string(argv[1]),
+                     std::string(argv[2]));
 }

@@ -36,6 +36,10 @@ class Upstream:
             connection.settimeout(PATIENCE)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
+    def stop(self):
+        self.listener.shutdown(socket.SHUT_RDWR)  # whoever waits in accept would keep it open
+        self.listener.close()
+
 
 def receive_all(connection):
     pieces = []
@@ -61,12 +65,15 @@ class Proxy:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
+    def stop(self):
+        """Ends it; returns how many leases it passed on, and how many it had to copy."""
         self.process.terminate()
-        try:
-            self.process.communicate(timeout=PATIENCE)
-        finally:
-            self.process.kill()
+        said = self.process.communicate(timeout=PATIENCE)[0]
+        return [int(number) for number in re.findall(r"(\d+) leases passed on, (\d+) copied", said)[0]]
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
 
 
 def check(holds, what):
@@ -89,6 +96,8 @@ def an_answer_comes_after_half_a_close(binary):
                 client.shutdown(socket.SHUT_WR)
                 answer = receive_all(client)
             check(answer == hashlib.sha256(data).digest(), f"wrong answer to {size} bytes")
+        leases, copies = proxy.stop()
+        check(leases > 0 and copies == 0, f"{leases} leases, {copies} copies")
 
 
 def bytes_cross_both_ways_at_once(binary):
@@ -165,7 +174,7 @@ def the_end_of_one_side_ends_the_other(binary):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()  # a reset
         check(ended.wait(PATIENCE), "the server did not hear of the client's reset")
-    upstream.listener.close()
+    upstream.stop()
     with Proxy(binary, upstream.port) as proxy, proxy.connect() as client:
         try:
             check(client.recv(1) == b"", "data from a server that is not there")

@@ -153,27 +153,30 @@ void stream_transport::flush_hook(turn_end_hook& hook) noexcept {
     self.flush();
 }
 
-/// Hands what is queued to the kernel at the end of a turn. All of it was written in this turn:
-/// else a send would be under way.
+inline bool stream_transport::may_send_fast() const noexcept {
+    return queue_.contiguous() && nobody_waits() && !full_ && queue_.size() <= fast_send_bytes;
+}
+
+inline void stream_transport::send_fast() noexcept {
+    io::send(*home_, static_cast<transmit_op&>(*this), fd_, queue_.front(), io::send_mode::fast);
+}
+
+/// Hands what is queued to the kernel at the end of a turn, in one operation. All of it was written
+/// in this turn: else a send would be under way.
 void stream_transport::flush() noexcept {
     if (transmit_op::in_flight || ending_) return;
     if (queue_.empty()) return drained();  // the kernel was offered all of it before the turn ended
-    start_send();
-    if (slow_) queued_at_ = offered_at_;
+    if (may_send_fast()) return send_fast();
+    queued_at_ = turn_time(*home_);
+    send_slowly();
 }
 
-/// Hands over what is queued, in one operation.
-void stream_transport::start_send() noexcept {
-    auto& request = static_cast<transmit_op&>(*this);
-    // Nobody may be waiting for the end of a fast send: only the next wake-up tells of it.
-    if (queue_.contiguous() && !full_ && nobody_waits() && queue_.size() <= fast_send_bytes) {
-        slow_ = false;
-        return io::send(*home_, request, fd_, queue_.front(), io::send_mode::fast);
-    }
+/// A send whose end is waited for.
+void stream_transport::send_slowly() noexcept {
     slow_ = true;
     offered_at_ = turn_time(*home_);
     if (!queue_.contiguous()) return flush_pieces();
-    io::send(*home_, request, fd_, queue_.front(), io::send_mode::all);
+    io::send(*home_, static_cast<transmit_op&>(*this), fd_, queue_.front(), io::send_mode::all);
 }
 
 void stream_transport::flush_pieces() noexcept {
@@ -203,15 +206,13 @@ void stream_transport::sent_otherwise(std::int32_t res) noexcept {
     if (res < 0 && res != -EAGAIN) return end(error::from_errno(-res, "send"));
     full_ = taken < transmit_op::length;  // what was offered; more may have been queued since
     queue_.consume(taken);
-    if (!queue_.empty()) {
-        // What the kernel was not offered is younger than what it was.
-        if (!slow_) {
-            queued_at_ = turn_time(*home_);
-        } else if (!full_) {
-            queued_at_ = offered_at_;
-        }
-        start_send();
+    if (!slow_) {
+        queued_at_ = turn_time(*home_);
+    } else if (!full_) {  // what the kernel was not offered is younger than what it was
+        queued_at_ = offered_at_;
     }
+    slow_ = false;
+    if (!queue_.empty()) may_send_fast() ? send_fast() : send_slowly();
     if (flow_.should_resume(queue_.size())) {
         paused_time_ += turn_time(*home_) - paused_at_;
         guarded("resume_writing", [this] { receiver_->resume_writing(); });

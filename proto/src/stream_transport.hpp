@@ -95,7 +95,7 @@ class stream_transport final : public transport,
     static void received(op& done) noexcept;
     void received_otherwise(op& done) noexcept;
     bool delivers_at_once() const noexcept {
-        return streaming_ && !direct_ && !paused_ && !closing_ && !holds_input();
+        return streaming_ && !(direct_ | paused_ | closing_) && !holds_input();  // few branches
     }
     void take_ring_data(const op& done);
     void take_direct_data(std::int32_t count);
@@ -151,12 +151,14 @@ class stream_transport final : public transport,
     void offer_now() noexcept;
     void schedule_flush() noexcept;
     void flush() noexcept;
-    void start_send() noexcept;
+    void send_fast() noexcept;
+    void send_slowly() noexcept;
     void flush_pieces() noexcept;
     static void flush_hook(turn_end_hook& hook) noexcept;
     static void sent(op& done) noexcept;
     void sent_otherwise(std::int32_t res) noexcept;
     /// True when nothing is to happen once the queue is empty.
+<<<<<<< HEAD
     bool nobody_waits() const noexcept {
         return !closing_ && !eof_wanted_ && !flow_.paused() && !sending_file_;
     }
@@ -165,6 +167,11 @@ class stream_transport final : public transport,
     std::error_code refusal() const noexcept;
     friend class file_sender;
     void tell_file() noexcept;
+=======
+    bool nobody_waits() const noexcept { return !(closing_ | eof_wanted_ | flow_.paused()); }
+    /// Nobody may be waiting for the end of a fast send: only the next wake-up tells of it.
+    bool may_send_fast() const noexcept;
+>>>>>>> lease5
     void drained();
     void pause_if_above();
 

@@ -14,18 +14,22 @@ using slice_name = std::uint32_t;
 inline constexpr slice_name no_slice = UINT32_MAX;
 
 /// Counts the leases of each buffer. A buffer that the kernel has filled goes back to it when no
-/// lease is left; until then it is withheld, and only so many may be.
+/// lease is left; until then it is withheld. When enough are, those who make leases stop to
+/// receive; what the kernel has under way by then may withhold half as many more.
 class slice_accounts {
   public:
     slice_accounts(std::size_t buffer_count, std::size_t buffer_bytes, std::size_t most_kept_bytes)
         : buffers_(buffer_count),
           // One is always left for those who keep nothing.
-          most_withheld_(std::min(buffer_count - 1, most_kept_bytes == 0
-                                                        ? buffer_count / 2
-                                                        : most_kept_bytes / buffer_bytes)) {}
+          enough_(std::min(buffer_count - 1, most_kept_bytes == 0
+                                                 ? buffer_count / 2
+                                                 : most_kept_bytes / buffer_bytes)),
+          most_(std::min(buffer_count - 1, enough_ + (enough_ + 1) / 2)) {}
 
+    /// Whether receiving for leases may go on.
+    bool has_room() const noexcept { return withheld_ < enough_; }
     /// Whether another lease may be made.
-    bool has_room() const noexcept { return withheld_ < most_withheld_; }
+    bool may_keep() const noexcept { return withheld_ < most_; }
     bool kept(slice_name buffer) const noexcept { return buffers_[buffer].leases != 0; }
     /// One lease more.
     void keep(slice_name buffer) noexcept { ++buffers_[buffer].leases; }
@@ -51,7 +55,8 @@ class slice_accounts {
     };
     std::vector<buffer> buffers_;
     std::size_t withheld_ = 0;
-    std::size_t most_withheld_;
+    std::size_t enough_;
+    std::size_t most_;
 };
 
 }  // namespace ouro::detail

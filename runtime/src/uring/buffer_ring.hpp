@@ -73,7 +73,7 @@ class buffer_ring {
     }
     /// Keeps the slice that `data` lies in. `no_slice`: the bound is reached.
     detail::slice_name keep(const std::byte* data) noexcept {
-        if (!accounts_.has_room()) return detail::no_slice;
+        if (!accounts_.may_keep()) return detail::no_slice;
         const auto buffer = static_cast<detail::slice_name>(
             static_cast<std::size_t>(data - memory_) / buffer_bytes_);
         accounts_.keep(buffer);

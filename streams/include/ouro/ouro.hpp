@@ -18,8 +18,8 @@
 #include <ouro/proto/protocol_caller.hpp>
 #include <ouro/proto/sendfile.hpp>
 #include <ouro/proto/server.hpp>
-#include <ouro/proto/throttled_transport.hpp>
 #include <ouro/proto/subprocess.hpp>
+#include <ouro/proto/throttled_transport.hpp>
 #include <ouro/proto/transport.hpp>
 #include <ouro/proto/transport_statistics.hpp>
 #include <ouro/proto/unix.hpp>
@@ -53,8 +53,8 @@
 #include <ouro/runtime/timeout.hpp>
 #include <ouro/runtime/watchdog.hpp>
 #include <ouro/streams/open_connection.hpp>
-#include <ouro/streams/process.hpp>
 #include <ouro/streams/pipe.hpp>
+#include <ouro/streams/process.hpp>
 #include <ouro/streams/reader.hpp>
 #include <ouro/streams/start_server.hpp>
 #include <ouro/streams/writer.hpp>

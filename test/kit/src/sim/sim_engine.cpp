@@ -252,7 +252,7 @@ class sim_engine final : public ouro::detail::engine, public listener_to_changes
         if (kept_.filled(done.lease)) recycle(done.lease);
     }
     slice_name keep(const std::byte* data) noexcept override {
-        if (!kept_.has_room()) return ouro::detail::no_slice;
+        if (!kept_.may_keep()) return ouro::detail::no_slice;
         slice_name which = 0;
         while (!(*buffers_)[which].holds(data, buffer_bytes_)) ++which;
         kept_.keep(which);
