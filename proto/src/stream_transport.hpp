@@ -158,20 +158,16 @@ class stream_transport final : public transport,
     static void sent(op& done) noexcept;
     void sent_otherwise(std::int32_t res) noexcept;
     /// True when nothing is to happen once the queue is empty.
-<<<<<<< HEAD
     bool nobody_waits() const noexcept {
-        return !closing_ && !eof_wanted_ && !flow_.paused() && !sending_file_;
+        return !(closing_ | eof_wanted_ | flow_.paused() | sending_file_);
     }
+    /// Nobody may be waiting for the end of a fast send: only the next wake-up tells of it.
+    bool may_send_fast() const noexcept;
     /// A write now would not be in order.
     bool refuses_writes() const noexcept { return eof_wanted_ || sending_file_; }
     std::error_code refusal() const noexcept;
     friend class file_sender;
     void tell_file() noexcept;
-=======
-    bool nobody_waits() const noexcept { return !(closing_ | eof_wanted_ | flow_.paused()); }
-    /// Nobody may be waiting for the end of a fast send: only the next wake-up tells of it.
-    bool may_send_fast() const noexcept;
->>>>>>> lease5
     void drained();
     void pause_if_above();
 
