@@ -235,6 +235,24 @@ OURO_ASYNC_TEST(closing_or_cancelling_ends_a_connect_by_name_in_any_turn) {
 }
 
 // rules 675, 742
+// fault 55
+BOOST_AUTO_TEST_CASE(closing_a_socket_does_not_wait_for_a_slow_look_up) {
+    auto options = loopback(1);
+    options.only = testing::parse_fault_plan("slow_name@1=30000000").value();
+    testing::simulation world(options);
+    const auto verdict = world.run([]() -> task<> {
+        auto client = co_await socket::open(loop::current(), AF_INET);
+        auto connecting = spawn(client.connect("localhost", 4000));
+        co_await sleep(std::chrono::seconds(1));
+        client.close();
+        BOOST_TEST(was_cancelled(co_await as_result(connecting.join())));
+        const auto took = testing::simulation::current().elapsed();
+        BOOST_TEST((took < std::chrono::seconds(2)));
+    });
+    for (const auto& each : verdict.violations) BOOST_ERROR(each);
+}
+
+// rules 675, 742
 // fault 14
 OURO_ASYNC_TEST(closing_a_socket_ends_its_receive_and_the_peer_sees_the_end) {
     auto [client, server] = co_await tcp_pair();
