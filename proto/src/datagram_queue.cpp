@@ -60,18 +60,21 @@ void datagram_queue::pop(std::size_t count) noexcept {
     for (; count; --count) size_ -= entries_[first_++].bytes + overhead_bytes;
     if (empty()) {
         clear();
-    } else if (entries_[first_].name_at > block_.size() / 2 && block_.size() > kept_bytes) {
+    } else if (entries_[first_].at > block_.size() / 2 && block_.size() > kept_bytes) {
         compact();
     }
 }
 
+/// Gives the room of what was sent to what is queued next. The first name is moved up to the first
+/// payload; those who share it follow it without a gap.
 void datagram_queue::compact() noexcept {
-    const auto front = static_cast<std::ptrdiff_t>(first_);
-    const std::size_t gone = entries_[first_].name_at;
+    const entry first = entries_[first_];
+    const std::size_t gone = first.at - first.name_bytes;
+    std::memmove(block_.data() + gone, block_.data() + first.name_at, first.name_bytes);
     block_.erase(block_.begin(), block_.begin() + static_cast<std::ptrdiff_t>(gone));
-    entries_.erase(entries_.begin(), entries_.begin() + front);
+    entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(first_));
     for (entry& each : entries_) {
-        each.name_at -= gone;
+        each.name_at = each.name_at == first.name_at ? 0 : each.name_at - gone;
         each.at -= gone;
     }
     first_ = 0;
