@@ -76,8 +76,6 @@ class engine {
     virtual void send_message(op&, int fd, const msghdr& message) noexcept = 0;
     virtual void recv_message(op&, int fd, msghdr& into, int flags) noexcept = 0;
     virtual void recv_datagrams(op&, int fd) noexcept = 0;
-    virtual void read_ring(op&, int fd) noexcept = 0;
-    virtual void write(op&, int fd, std::span<const std::byte> from, io::write_mode) noexcept = 0;
     virtual void fetch(op&, const io::carrier& into, int file, std::uint64_t offset,
                        std::size_t count) noexcept = 0;
     virtual void read_at(op&, int file, std::uint64_t offset,
