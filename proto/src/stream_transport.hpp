@@ -159,7 +159,7 @@ class stream_transport final : public transport,
     void sent_otherwise(std::int32_t res) noexcept;
     /// True when nothing is to happen once the queue is empty.
     bool nobody_waits() const noexcept {
-        return !(closing_ | eof_wanted_ | flow_.paused() | sending_file_);
+        return !(closing_ | eof_wanted_ | flow_.paused() | (sending_file_ != nullptr));
     }
     /// Nobody may be waiting for the end of a fast send: only the next wake-up tells of it.
     bool may_send_fast() const noexcept;
