@@ -20,8 +20,9 @@ void datagram_queue::append(bytes data, const address& to) {
     entry added{0, 0, data.size(), to ? to.length() : 0};
     const entry* const last = empty() ? nullptr : &entries_.back();
     const auto* const name = reinterpret_cast<const std::byte*>(to.raw());
-    if (last && last->name_bytes == added.name_bytes &&
-        std::memcmp(block_.data() + last->name_at, name, added.name_bytes) == 0) {
+    const bool same_name = last && last->name_bytes == added.name_bytes &&
+                           std::equal(name, name + added.name_bytes, block_.data() + last->name_at);
+    if (same_name) {
         added.name_at = last->name_at;
     } else {
         added.name_at = block_.size();

@@ -176,7 +176,9 @@ void datagram_link::wait_for_room() noexcept try {
     out.header.msg_iov = &out.piece;
     out.header.msg_iovlen = 1;
     if (first.name_bytes) {
-        out.to = address(reinterpret_cast<const sockaddr*>(first.name), first.name_bytes);
+        sockaddr_storage name{};  // in the queue it lies anywhere
+        std::memcpy(&name, first.name, first.name_bytes);
+        out.to = address(reinterpret_cast<const sockaddr*>(&name), first.name_bytes);
         out.header.msg_name = const_cast<sockaddr*>(out.to.raw());
         out.header.msg_namelen = out.to.length();
     }

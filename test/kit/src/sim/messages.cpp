@@ -79,13 +79,13 @@ bool option_is_on(const endpoint& of, int level, int name) {
 // ---- the two calls
 
 std::int64_t world::send_message(const endpoint_ptr& what, const msghdr& message) {
+    sockaddr_storage name{};  // the caller's may lie anywhere, as for the kernel
+    if (message.msg_namelen > sizeof name) return -EINVAL;
     std::vector<endpoint_ptr> rights;
     if (what->unix_domain() && !collect_rights(message, rights)) return -EBADF;
     for (const endpoint_ptr& each : rights) hold(*each);
-    address to;
-    if (message.msg_namelen) {
-        to = address(static_cast<const sockaddr*>(message.msg_name), message.msg_namelen);
-    }
+    if (message.msg_namelen) std::memcpy(&name, message.msg_name, message.msg_namelen);
+    const address to(reinterpret_cast<const sockaddr*>(&name), message.msg_namelen);
     std::int64_t outcome = 0;
     if (!what->stream()) {
         if (const std::size_t segment = segment_of(message)) {
