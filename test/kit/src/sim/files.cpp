@@ -23,13 +23,15 @@ int files::open(io::carrier& into) {
 }
 
 std::int64_t files::read_at(int file, std::uint64_t offset, std::span<std::byte> into) {
-    const ssize_t got = ::pread(file, into.data(), into.size(), static_cast<off_t>(offset));
+    ssize_t got = ::pread(file, into.data(), into.size(), static_cast<off_t>(offset));
+    // The ring takes no offset where there are none.
+    if (got < 0 && errno == ESPIPE) got = ::read(file, into.data(), into.size());
     return got < 0 ? -errno : got;
 }
 
 std::int64_t files::fetch(const io::carrier& into, int file, std::uint64_t offset,
                           std::size_t count) {
-    struct stat what {};
+    struct stat what{};
     if (::fstat(file, &what) < 0) return -EBADF;
     if (S_ISFIFO(what.st_mode) || S_ISSOCK(what.st_mode)) return -ESPIPE;
     if ((::fcntl(file, F_GETFL) & O_ACCMODE) == O_WRONLY) return -EBADF;
