@@ -1,6 +1,6 @@
 // The ways a file can go out on a socket, without ouro: what decision 0016 rests on.
 //
-//   bench_sendfile_ways [MiB] [rounds]
+//   sendfile_ways [MiB] [rounds]
 //
 // For each way: how fast a file that is in memory goes over loopback TCP to a reader that throws
 // it away, what processor time that costs the sending process (helper threads of the kernel
