@@ -36,10 +36,18 @@ void engine::close_carrier(const io::carrier& used) noexcept {
     ::close(used.in);
     ::close(used.out);
 }
+// SPLICE_F_NONBLOCK is about the pipe: whether the socket is waited for, its file alone says. So it
+// says that it is not, for the time of the call. No operation of the ring begins meanwhile, and
+// those that have begun do not look again.
 std::int64_t engine::try_forward(const io::carrier& from, int fd, std::size_t count) noexcept {
-    return again([&] {
-        return ::splice(from.out, nullptr, fd, nullptr, count, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
-    });
+    const int flags = ::fcntl(fd, F_GETFL);
+    if (flags < 0) return -errno;
+    const bool waits = !(flags & O_NONBLOCK);
+    if (waits) ::fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    const std::int64_t taken =
+        again([&] { return ::splice(from.out, nullptr, fd, nullptr, count, SPLICE_F_NONBLOCK); });
+    if (waits) ::fcntl(fd, F_SETFL, flags);
+    return taken;
 }
 std::int64_t engine::take(const io::carrier& from, std::span<std::byte> into) noexcept {
     return again([&] { return ::read(from.out, into.data(), into.size()); });

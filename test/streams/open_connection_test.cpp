@@ -5,6 +5,9 @@
 
 #include <unistd.h>
 
+#include <ouro/proto/logging_transport.hpp>
+#include <ouro/proto/memory_pipe.hpp>
+#include <ouro/proto/throttled_transport.hpp>
 #include <ouro/streams/start_server.hpp>
 
 #include "reads.hpp"
@@ -206,6 +209,49 @@ OURO_ASYNC_TEST(the_addresses_of_both_ends_can_be_asked_for) {
     co_await writer.wait_closed();
     BOOST_TEST((writer.get_extra_info<address>("peername") == where));
     server.close();
+}
+
+namespace {
+
+stream_connector on_pipe(std::shared_ptr<memory_transport> end) {
+    return [end = std::move(end)](protocol_factory factory) -> task<> {
+        co_await create_connection(std::move(factory), end);
+    };
+}
+/// The same behind a throttle and a log.
+stream_connector on_wrapped_pipe(std::shared_ptr<memory_transport> end,
+                                 std::shared_ptr<std::string> log) {
+    return [end = std::move(end), log](protocol_factory factory) -> task<> {
+        const auto slow = std::make_shared<throttled_transport>(
+            loop::current(), throttle_options{.write_bytes_per_second = 1'000'000});
+        const auto logged = std::make_shared<logging_transport>(
+            [log](std::string_view line) { log->append(line).append(";"); });
+        co_await create_connection([&] { return slow->wrap(logged->wrap(factory())); }, end);
+    };
+}
+
+}  // namespace
+
+OURO_ASYNC_TEST(streams_open_on_transports_of_any_kind) {
+    auto [one, other] = memory_pipe(loop::current());
+    const auto log = std::make_shared<std::string>();
+    auto [reader, writer] = co_await open_connection(on_wrapped_pipe(one, log));
+    auto [far_reader, far_writer] = co_await open_connection(on_pipe(other));
+    writer.write("asked\n");
+    BOOST_TEST(co_await far_reader.readline() == "asked\n");
+    far_writer.write("answered\n");
+    BOOST_TEST(co_await reader.readline() == "answered\n");
+    far_writer.close();
+    BOOST_TEST((co_await reader.read()).empty());
+    co_await writer.wait_closed();
+    BOOST_TEST(*log ==
+               "< made;> write 6 \"asked\\n\";< data 9 \"answered\\n\";< eof;> close;< lost;");
+}
+
+OURO_ASYNC_TEST(a_connector_that_connects_nothing_gives_no_streams) {
+    const auto opened =
+        co_await as_result(open_connection([](protocol_factory) -> task<> { co_return; }));
+    BOOST_CHECK((!opened && opened.error() == errc::invalid_state));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

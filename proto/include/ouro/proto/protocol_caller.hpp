@@ -19,7 +19,7 @@ class loop;
 /// throws is reported to the loop's exception handler; where the contract ends the connection for
 /// it (rules 300, 304, 314-317), the call returns the error to end it with.
 ///
-/// Threads  the loop's thread; but for `pause`, from the loop, never from inside a call of the user.
+/// Threads  the loop's thread; but for `pause`, never from inside a call of the user.
 class protocol_caller {
   public:
     /// `subject` is what reports call the transport; it lives as long as this.

@@ -135,7 +135,7 @@ class throttled_transport final : public transport,
     alarm read_alarm_{&throttled_transport::feed};
     alarm write_alarm_{&throttled_transport::push_and_tell};
     error why_lost_;
-    bool wrapped_paused_ = false;  // it takes no more for now
+    bool wrapped_paused_ = false;  // it takes no more
     bool paused_ = false;          // pause_reading
     bool eof_held_ = false;        // the peer has ended; what came before may wait here
     bool at_eof_ = false;

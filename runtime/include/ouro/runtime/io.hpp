@@ -147,11 +147,12 @@ struct carrier {
     std::size_t capacity = 0;  ///< how much one `fetch` can get, in bytes
 };
 /// Takes up to `count` bytes of `file`, from `offset` on, into an empty carrier; completes with how
-/// many they are, 0 at the end of the file. EINVAL: this file cannot be carried. The loop's thread
-/// never waits for a disk. splice(2)
+/// many they are, 0 at the end of the file. EINVAL, ESPIPE: it cannot be carried. The loop's
+/// thread never waits for a disk. splice(2)
 void fetch(loop& home, op& request, const carrier& into, int file, std::uint64_t offset,
            std::size_t count) noexcept;
-/// Reads from `offset` on; completes with the bytes placed there, 0 at the end of the file. pread(2)
+/// Reads from `offset` on, or what is next in a file without offsets; completes with how many bytes
+/// it placed, 0 at the end of the file. pread(2)
 void read_at(loop& home, op& request, int file, std::uint64_t offset,
              std::span<std::byte> into) noexcept;
 
