@@ -38,8 +38,8 @@
 #include <ouro/runtime/timeout.hpp>
 #include <ouro/runtime/watchdog.hpp>
 #include <ouro/streams/open_connection.hpp>
-#include <ouro/streams/process.hpp>
 #include <ouro/streams/pipe.hpp>
+#include <ouro/streams/process.hpp>
 #include <ouro/streams/reader.hpp>
 #include <ouro/streams/start_server.hpp>
 #include <ouro/streams/writer.hpp>
