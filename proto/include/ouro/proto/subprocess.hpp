@@ -97,7 +97,8 @@ class subprocess_protocol : public base_protocol {
     virtual void process_exited();
 };
 
-/// A child and its pipes. Closing it, or letting the loop close, kills the child.
+/// A child and its pipes. Closing it, or letting the loop close, kills the child. Its extra
+/// information is "pid" and "pidfd" (`int`; the latter -1 once the status was taken).
 ///
 /// Threads   the loop's thread.
 /// Lifetime  counted; the loop keeps it until the child was waited for and every pipe is gone, so
@@ -122,9 +123,6 @@ class subprocess_transport : public base_transport {
     /// Ends it: SIGKILL.
     std::error_code kill();
 };
-
-/// Makes the protocol of a child.
-using subprocess_factory = function<std::shared_ptr<subprocess_protocol>()>;
 
 /// A child's transport and the protocol on it.
 template <class Protocol>
