@@ -29,6 +29,6 @@ int main(int argc, char** argv) {
         return 2;
     }
     // Room for what many connections have under way at once.
-    return ouro::run({.loop = {.ring_buffer_count = 64}}, run_proxy, std::string(argv[1]),
+    return ouro::run({.loop = {.ring_buffer_count = 32}}, run_proxy, std::string(argv[1]),
                      std::string(argv[2]));
 }

@@ -69,7 +69,8 @@ class Proxy:
         """Ends it; returns how many leases it passed on, and how many it had to copy."""
         self.process.terminate()
         said = self.process.communicate(timeout=PATIENCE)[0]
-        return [int(number) for number in re.findall(r"(\d+) leases passed on, (\d+) copied", said)[0]]
+        found = re.search(r"(\d+) leases passed on, (\d+) copied", said)
+        return int(found[1]), int(found[2])
 
     def __exit__(self, *_):
         self.process.kill()

@@ -11,6 +11,32 @@ namespace {
 
 constexpr way leasing_ways[] = {{kind::leasing, medium::tcp}, {kind::leasing, medium::unix_stream}};
 
+/// A transport of somebody who has never heard of leases.
+class plain_transport final : public write_transport {
+  public:
+    std::string written;
+    using write_transport::write;
+    std::error_code write(bytes data) override {
+        written += as_text(data);
+        return {};
+    }
+    std::error_code write(std::vector<std::byte>&& data) override { return write(bytes(data)); }
+    std::error_code writelines(std::span<const bytes>) override { return {}; }
+    std::error_code write_eof() override { return {}; }
+    bool can_write_eof() const noexcept override { return false; }
+    void abort() override {}
+    std::error_code set_write_buffer_limits(std::ptrdiff_t, std::ptrdiff_t) override { return {}; }
+    std::pair<std::size_t, std::size_t> get_write_buffer_limits() const noexcept override {
+        return {};
+    }
+    std::size_t get_write_buffer_size() const noexcept override { return 0; }
+    void close() override {}
+    bool is_closing() const noexcept override { return false; }
+    void set_protocol(std::shared_ptr<base_protocol>) override {}
+    std::shared_ptr<base_protocol> get_protocol() const override { return nullptr; }
+    std::any extra_info(std::string_view) const override { return {}; }
+};
+
 std::string all_of(const std::vector<buffer_lease>& leases) {
     std::string text;
     for (const buffer_lease& each : leases) text += as_text(each.view());
@@ -213,6 +239,18 @@ OURO_ASYNC_TEST(an_abort_gives_written_leases_back) {
     co_await eventually([&] { return to.seen->lost(); });
     BOOST_TEST(home.counters().leases == 0U);
     BOOST_CHECK(!to.link->write(buffer_lease::copy_of(as_bytes("dropped"))));
+}
+
+OURO_ASYNC_TEST(a_transport_that_knows_no_leases_gets_their_bytes) {
+    auto on = co_await connect_recorder(leasing_ways[0]);
+    on.seen->keeps_leases = true;
+    send_now(on.peer, "kept");
+    co_await eventually([&] { return on.seen->data == "kept"; });
+    plain_transport to;
+    BOOST_CHECK(!to.write(std::move(on.seen->leases.front())));
+    BOOST_TEST(to.written == "kept");
+    on.seen->leases.clear();
+    BOOST_TEST(loop::current().counters().leases == 0U);
 }
 
 // rule 346

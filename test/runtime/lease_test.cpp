@@ -2,6 +2,7 @@
 #include <ouro/runtime/lease.hpp>
 
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,7 +28,12 @@ struct keeper {
             op& done = of;
             if (!(done.flags & op_flags::lent) || done.res <= 0) return;
             made->byte_count += static_cast<std::size_t>(done.res);
-            made->leases.push_back(io::keep(home, {done.data, static_cast<std::size_t>(done.res)}));
+            try {
+                made->leases.push_back(
+                    io::keep(home, {done.data, static_cast<std::size_t>(done.res)}));
+            } catch (const std::bad_alloc&) {
+                // Torture takes memory away. What the test asserts fails then, and nothing else.
+            }
         };
         io::recv_ring(home, receive, fd);
         return made;

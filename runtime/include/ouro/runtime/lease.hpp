@@ -15,10 +15,11 @@ class loop;
 
 namespace io {
 /// Keeps `lent`, all or a part of what the completion that is being run lends, for longer than
-/// that. When leases withhold as much from the kernel as they may (`loop_options::lease_bytes`), it
+/// that. When leases withhold half as much again from the kernel as `loop_options::lease_bytes`, it
 /// is copied instead, which throws `std::bad_alloc` if there is no memory.
 buffer_lease keep(loop& home, std::span<const std::byte> lent);
-/// Whether `keep` would not copy.
+/// Whether leases withhold less than `loop_options::lease_bytes`: if not, who makes leases stops to
+/// receive.
 bool has_lease_room(loop& home) noexcept;
 }  // namespace io
 
