@@ -243,6 +243,7 @@ OURO_ASYNC_TEST(streams_open_on_transports_of_any_kind) {
     BOOST_TEST(co_await reader.readline() == "answered\n");
     far_writer.close();
     BOOST_TEST((co_await reader.read()).empty());
+    writer.close();
     co_await writer.wait_closed();
     BOOST_TEST(*log ==
                "< made;> write 6 \"asked\\n\";< data 9 \"answered\\n\";< eof;> close;< lost;");
