@@ -39,6 +39,7 @@ datagram_link::datagram_link(loop& home, int fd, std::shared_ptr<base_protocol> 
       room_bytes_(how.receive_bytes),
       family_(how.family),
       connected_(how.connected) {
+    io::claim(home, fd);
     turn_end_hook::run = &flush_hook;
     ready_node::run = &run_soon;
     timer_node::fire = &receive_again;

@@ -103,6 +103,10 @@ std::error_code logging_transport::write(std::vector<std::byte>&& data) {
     tell("> write ", data);
     return wrapping_transport::write(std::move(data));
 }
+std::error_code logging_transport::write(buffer_lease data) {
+    tell("> write ", data.view());
+    return wrapping_transport::write(std::move(data));
+}
 std::error_code logging_transport::writelines(std::span<const bytes> chunks) {
     line([&] {
         std::string text = "> writelines " + std::to_string(chunks.size()) + ":";
@@ -131,6 +135,10 @@ void logging_transport::received(protocol& to, bytes data) {
 void logging_transport::placed(buffered_protocol& to, mut_bytes data) {
     tell("< data ", data);
     wrapping_transport::placed(to, data);
+}
+void logging_transport::leased(lease_protocol& to, buffer_lease data) {
+    tell("< data ", data.view());
+    wrapping_transport::leased(to, std::move(data));
 }
 void logging_transport::at_made() { tell("< made"); }
 void logging_transport::at_eof() { tell("< eof"); }

@@ -20,6 +20,7 @@ pipe_transport::~pipe_transport() {
 
 void pipe_transport::own(int fd) noexcept {
     fd_ = fd;
+    io::claim(*home_, fd);
     io::adopt(*home_, fd);
 }
 

@@ -11,13 +11,24 @@ namespace ouro {
 void protocol_caller::attach(std::shared_ptr<base_protocol> receiver) {
     auto* const buffered = dynamic_cast<buffered_protocol*>(receiver.get());
     auto* const streaming = buffered ? nullptr : dynamic_cast<protocol*>(receiver.get());
-    if (!buffered && !streaming) {
-        throw std::system_error(make_error_code(errc::value_error),
-                                "a transport needs a protocol or a buffered_protocol");
+    auto* const leasing =
+        buffered || streaming ? nullptr : dynamic_cast<lease_protocol*>(receiver.get());
+    if (!buffered && !streaming && !leasing) {
+        throw std::system_error(
+            make_error_code(errc::value_error),
+            "a transport needs a protocol, a buffered_protocol or a lease_protocol");
     }
     receiver_ = std::move(receiver);
     buffered_ = buffered;
     streaming_ = streaming;
+    leasing_ = leasing;
+}
+
+template <class Call>
+void protocol_caller::visit(Call&& call) {
+    if (streaming_) return call(*streaming_);
+    if (buffered_) return call(*buffered_);
+    call(*leasing_);
 }
 
 /// Runs `call` with the receiver kept, in its context; reports what it throws.
@@ -43,15 +54,15 @@ error protocol_caller::attempt(const char* where, Call&& call) noexcept {
 
 void protocol_caller::made(std::shared_ptr<transport> link) noexcept {
     (void)attempt("connection_made", [&] {
-        streaming_ ? streaming_->connection_made(std::move(link))
-                   : buffered_->connection_made(std::move(link));
+        visit([&](auto& receiver) { receiver.connection_made(std::move(link)); });
         return error();
     });
 }
 
 result<std::size_t> protocol_caller::stream(bytes data) noexcept {
     auto failed = attempt("data_received", [&] {
-        streaming_->data_received(data);
+        streaming_ ? streaming_->data_received(data)
+                   : leasing_->data_received(buffer_lease::copy_of(data));
         return error();
     });
     if (failed) return failed;
@@ -83,7 +94,7 @@ result<std::size_t> protocol_caller::updated(buffered_protocol& of, std::size_t 
 result<bool> protocol_caller::eof() noexcept {
     bool keep_open = false;
     auto failed = attempt("eof_received", [&] {
-        keep_open = streaming_ ? streaming_->eof_received() : buffered_->eof_received();
+        visit([&](auto& receiver) { keep_open = receiver.eof_received(); });
         return error();
     });
     if (failed) return failed;
@@ -111,6 +122,7 @@ void protocol_caller::lost(error why) noexcept {
     });
     streaming_ = nullptr;
     buffered_ = nullptr;
+    leasing_ = nullptr;
     receiver_.reset();
 }
 

@@ -76,7 +76,7 @@ std::error_code stream_transport::write(std::vector<std::byte>&& data) {
 }
 
 std::error_code stream_transport::write(buffer_lease data) {
-    if (eof_wanted_) return make_error_code(errc::write_after_eof);
+    if (refuses_writes()) return refusal();
     if (data.empty() || (closing_ && drop_write())) return {};
     queue_.append(std::move(data));
     queued();

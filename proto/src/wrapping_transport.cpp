@@ -58,15 +58,24 @@ class wrapping_transport::buffered_relay final : public relay<buffered_protocol>
     mut_bytes lent_;
 };
 
+class wrapping_transport::leasing_relay final : public relay<lease_protocol> {
+  public:
+    using relay::relay;
+    void data_received(buffer_lease data) override { owner_->leased(*to_, std::move(data)); }
+};
+
 std::shared_ptr<base_protocol> wrapping_transport::wrap(std::shared_ptr<base_protocol> receiver) {
     std::shared_ptr<base_protocol> relay;
     if (auto buffered = std::dynamic_pointer_cast<buffered_protocol>(receiver)) {
         relay = std::make_shared<buffered_relay>(shared_from_this(), std::move(buffered));
     } else if (auto streaming = std::dynamic_pointer_cast<protocol>(receiver)) {
         relay = std::make_shared<streaming_relay>(shared_from_this(), std::move(streaming));
+    } else if (auto leasing = std::dynamic_pointer_cast<lease_protocol>(receiver)) {
+        relay = std::make_shared<leasing_relay>(shared_from_this(), std::move(leasing));
     } else {
-        throw std::system_error(make_error_code(errc::value_error),
-                                "a transport needs a protocol or a buffered_protocol");
+        throw std::system_error(
+            make_error_code(errc::value_error),
+            "a transport needs a protocol, a buffered_protocol or a lease_protocol");
     }
     receiver_ = std::move(receiver);
     return relay;
@@ -97,6 +106,9 @@ std::error_code wrapping_transport::write(bytes data) {
 std::error_code wrapping_transport::write(std::vector<std::byte>&& data) {
     return wrapped_ ? wrapped_->write(std::move(data)) : std::error_code();
 }
+std::error_code wrapping_transport::write(buffer_lease data) {
+    return wrapped_ ? wrapped_->write(std::move(data)) : std::error_code();
+}
 std::error_code wrapping_transport::writelines(std::span<const bytes> chunks) {
     return wrapped_ ? wrapped_->writelines(chunks) : std::error_code();
 }
@@ -118,6 +130,9 @@ std::pair<std::size_t, std::size_t> wrapping_transport::get_write_buffer_limits(
 }
 std::size_t wrapping_transport::get_write_buffer_size() const noexcept {
     return wrapped_ ? wrapped_->get_write_buffer_size() : 0;
+}
+transport_statistics wrapping_transport::statistics() const noexcept {
+    return wrapped_ ? wrapped_->statistics() : transport_statistics();
 }
 
 }  // namespace ouro

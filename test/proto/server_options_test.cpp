@@ -79,7 +79,9 @@ OURO_ASYNC_TEST(one_host_that_cannot_be_listened_on_closes_what_was_opened) {
         create_server(each_into(all), strings{"127.0.0.1", "127.0.0.2"}, where.port()));
     BOOST_REQUIRE(!outcome);
     BOOST_CHECK(outcome.error() == std::errc::address_in_use);
-    BOOST_TEST(outcome.error().message().find(where.to_string()) != std::string::npos);
+    // Another program may have the same port of the first host.
+    const std::string which = ":" + std::to_string(where.port());
+    BOOST_TEST(outcome.error().message().find(which) != std::string::npos);
     auto unknown = co_await as_result(
         create_server(each_into(all), strings{"127.0.0.1", "no host has this name"}, 0));
     BOOST_CHECK(!unknown);

@@ -49,6 +49,7 @@ class logging_transport final : public wrapping_transport {
     using write_transport::write;
     std::error_code write(bytes data) override;
     std::error_code write(std::vector<std::byte>&& data) override;
+    std::error_code write(buffer_lease data) override;
     std::error_code writelines(std::span<const bytes> chunks) override;
     std::error_code write_eof() override;
     void abort() override;
@@ -58,6 +59,7 @@ class logging_transport final : public wrapping_transport {
   private:
     void received(protocol& to, bytes data) override;
     void placed(buffered_protocol& to, mut_bytes data) override;
+    void leased(lease_protocol& to, buffer_lease data) override;
     void at_made() override;
     void at_eof() override;
     void at_pause() override;

@@ -14,7 +14,7 @@ namespace ouro {
 
 class loop;
 
-/// The receiver of a transport's callbacks, of either kind. Each call goes to the protocol that is
+/// The receiver of a transport's callbacks, of any kind: a `lease_protocol` gets leases of copies. Each call goes to the protocol that is
 /// attached when it begins, which outlives it though it may be replaced meanwhile. What a protocol
 /// throws is reported to the loop's exception handler; where the contract ends the connection for
 /// it (rules 300, 304, 314-317), the call returns the error to end it with.
@@ -27,8 +27,8 @@ class protocol_caller {
 
     /// Makes `receiver` the one to call from now on.
     ///
-    /// Errors  throws `std::system_error` (`errc::value_error`) unless it is a `protocol` or a
-    ///         `buffered_protocol`.
+    /// Errors  throws `std::system_error` (`errc::value_error`) unless it is a `protocol`, a
+    ///         `buffered_protocol` or a `lease_protocol`.
     void attach(std::shared_ptr<base_protocol> receiver);
     /// The one to call; null once `lost` was called.
     const std::shared_ptr<base_protocol>& receiver() const noexcept { return receiver_; }
@@ -57,6 +57,9 @@ class protocol_caller {
     result<std::size_t> stream(bytes data) noexcept;
     result<mut_bytes> buffer(std::ptrdiff_t hint) noexcept;
     result<std::size_t> updated(buffered_protocol& of, std::size_t count) noexcept;
+    /// Calls `call` with the receiver as what it is.
+    template <class Call>
+    void visit(Call&& call);
     template <class Call>
     error attempt(const char* where, Call&& call) noexcept;
 
@@ -64,13 +67,14 @@ class protocol_caller {
     const char* subject_;
     context values_ = context::current();  // what callbacks run with (rule 291)
     std::shared_ptr<base_protocol> receiver_;
-    protocol* streaming_ = nullptr;  // receiver_ as what it is: one of the two
+    protocol* streaming_ = nullptr;  // receiver_ as what it is: one of the three
     buffered_protocol* buffered_ = nullptr;
+    lease_protocol* leasing_ = nullptr;
 };
 
 template <class Reads>
 result<std::size_t> protocol_caller::give(bytes data, Reads&& reads) noexcept {
-    if (streaming_) return stream(data);
+    if (!buffered_) return stream(data);
     const auto asked = receiver_;
     const auto room = buffer(static_cast<std::ptrdiff_t>(data.size()));
     if (!room) return room.error();

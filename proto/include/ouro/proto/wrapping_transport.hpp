@@ -24,8 +24,8 @@ class wrapping_transport : public transport,
   public:
     /// What to put on the transport that is to be wrapped, in the place of `receiver`.
     ///
-    /// Errors  throws `std::system_error` (`errc::value_error`) unless `receiver` is a `protocol`
-    ///         or a `buffered_protocol`.
+    /// Errors  throws `std::system_error` (`errc::value_error`) unless `receiver` is a `protocol`,
+    ///         a `buffered_protocol` or a `lease_protocol`.
     std::shared_ptr<base_protocol> wrap(std::shared_ptr<base_protocol> receiver);
 
     void close() override;
@@ -39,6 +39,7 @@ class wrapping_transport : public transport,
     using write_transport::write;
     std::error_code write(bytes data) override;
     std::error_code write(std::vector<std::byte>&& data) override;
+    std::error_code write(buffer_lease data) override;
     std::error_code writelines(std::span<const bytes> chunks) override;
     std::error_code write_eof() override;
     bool can_write_eof() const noexcept override;
@@ -47,17 +48,22 @@ class wrapping_transport : public transport,
                                             std::ptrdiff_t low_bytes) override;
     std::pair<std::size_t, std::size_t> get_write_buffer_limits() const noexcept override;
     std::size_t get_write_buffer_size() const noexcept override;
+    transport_statistics statistics() const noexcept override;
 
   protected:
     /// The transport it is wrapped around; null before `connection_made`.
     transport* wrapped() const noexcept { return wrapped_.get(); }
 
-    // What the wrapped transport tells, before the receiver hears of it. The first two tell the
+    // What the wrapped transport tells, before the receiver hears of it. The first three tell the
     // receiver themselves.
     /// Bytes for a streaming protocol, a view as in `protocol::data_received`.
     virtual void received(protocol& to, bytes data) { to.data_received(data); }
     /// Bytes that were placed in the memory of a buffered protocol.
     virtual void placed(buffered_protocol& to, mut_bytes data) { to.buffer_updated(data.size()); }
+    /// Bytes for a protocol that may keep them.
+    virtual void leased(lease_protocol& to, buffer_lease data) {
+        to.data_received(std::move(data));
+    }
     /// The connection stands.
     virtual void at_made() {}
     /// The peer will send no more.
@@ -74,6 +80,7 @@ class wrapping_transport : public transport,
     class relay;
     class streaming_relay;
     class buffered_relay;
+    class leasing_relay;
     std::shared_ptr<transport> wrapped_;
     std::shared_ptr<base_protocol> receiver_;
 };
