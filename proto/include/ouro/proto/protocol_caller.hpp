@@ -14,10 +14,11 @@ namespace ouro {
 
 class loop;
 
-/// The receiver of a transport's callbacks, of any kind: a `lease_protocol` gets leases of copies. Each call goes to the protocol that is
-/// attached when it begins, which outlives it though it may be replaced meanwhile. What a protocol
-/// throws is reported to the loop's exception handler; where the contract ends the connection for
-/// it (rules 300, 304, 314-317), the call returns the error to end it with.
+/// The receiver of a transport's callbacks, of any kind: a `lease_protocol` gets leases of copies.
+/// Each call goes to the protocol that is attached when it begins, which outlives it though it may
+/// be replaced meanwhile. What a protocol throws is reported to the loop's exception handler; where
+/// the contract ends the connection for it (rules 300, 304, 314-317), the call returns the error to
+/// end it with.
 ///
 /// Threads  the loop's thread; but for `pause`, never from inside a call of the user.
 class protocol_caller {
