@@ -1,4 +1,4 @@
-"""Checks of 20_chat."""
+"""Checks of 25_chat."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Checks of 23_forward."""
+"""Checks of 28_forward."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Checks of 21_kv."""
+"""Checks of 26_kv."""
 
 import asyncio
 import random
@@ -134,7 +134,7 @@ async def redis_cli(step) -> str:
     count = await conversation(step, cli)
     with folder_for_sockets() as folder:
         path = str(Path(folder) / "kv.sock")
-        async with started(step, binary_of(step, "21_kv/21_kv"), f"unix:{path}") as place:
+        async with started(step, binary_of(step, "26_kv/26_kv"), f"unix:{path}") as place:
             expect(step, place, f"unix:{path}")
             count += await conversation(step, ("redis-cli", "-s", path))
     return f"{count} commands, half of them over a unix socket"

@@ -27,11 +27,11 @@ class Service:
 
 
 SERVICES = [
-    Service("20_chat", "a chat: nc, socat and Python talk", chat.CHECKS),
-    Service("21_kv", "Redis' protocol: redis-cli, redis-benchmark, nc and Python ask",
-            key_value.CHECKS, folder="21_kv"),
-    Service("22_socks5", "a SOCKS5 proxy: curl and Python go through it", socks.CHECKS),
-    Service("23_forward", "a forwarder: curl, socat and Python go through it", forward.CHECKS,
+    Service("25_chat", "a chat: nc, socat and Python talk", chat.CHECKS),
+    Service("26_kv", "Redis' protocol: redis-cli, redis-benchmark, nc and Python ask",
+            key_value.CHECKS, folder="26_kv"),
+    Service("27_socks5", "a SOCKS5 proxy: curl and Python go through it", socks.CHECKS),
+    Service("28_forward", "a forwarder: curl, socat and Python go through it", forward.CHECKS,
             is_started=False),
 ]
 

@@ -1,4 +1,4 @@
-"""Checks of 22_socks5."""
+"""Checks of 27_socks5."""
 
 import asyncio
 import ipaddress

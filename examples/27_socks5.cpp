@@ -9,7 +9,7 @@
 using namespace std::chrono_literals;
 
 constexpr const char* usage =
-    R"(usage: 22_socks5 [PLACE]
+    R"(usage: 27_socks5 [PLACE]
 A SOCKS5 proxy without authentication, for `curl --socks5-hostname` and others.
 PLACE  a port of 127.0.0.1 (0: a free one), HOST:PORT, [HOST]:PORT or unix:PATH; default 1080
 Whoever reaches PLACE can reach whatever this machine can: do not listen for strangers.

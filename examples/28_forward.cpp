@@ -3,7 +3,7 @@
 #include "service.hpp"
 
 constexpr const char* usage =
-    R"(usage: 23_forward PLACE TARGET
+    R"(usage: 28_forward PLACE TARGET
 Connects every client of PLACE with TARGET and passes on what either says.
 PLACE   a port of 127.0.0.1 (0: a free one), HOST:PORT, [HOST]:PORT or unix:PATH
 TARGET  NAME:PORT, HOST:PORT, [HOST]:PORT or unix:PATH; names are looked up for each client

@@ -1,7 +1,7 @@
 // A server for a single file: whoever connects gets it, and no byte of it is copied in between.
 // Without arguments it serves itself, fetches itself twice at a time and compares.
 //
-//   17_send_file FILE PORT
+//   19_send_file FILE PORT
 #include <fcntl.h>
 #include <unistd.h>
 

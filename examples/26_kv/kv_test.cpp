@@ -1,5 +1,5 @@
 // The parser, the store and the commands, without a network.
-#define BOOST_TEST_MODULE 21_kv
+#define BOOST_TEST_MODULE 26_kv
 #include <boost/test/unit_test.hpp>
 
 #include <chrono>

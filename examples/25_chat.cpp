@@ -9,7 +9,7 @@
 using namespace std::chrono_literals;
 
 constexpr const char* usage =
-    R"(usage: 20_chat [PLACE]
+    R"(usage: 25_chat [PLACE]
 A chat for programs like nc. The first line is a name; then every line goes to all others.
 /nick NAME, /who and /quit are commands.
 PLACE  a port of 127.0.0.1 (0: a free one), HOST:PORT, [HOST]:PORT or unix:PATH; default 8889

@@ -5,7 +5,7 @@
 using namespace std::chrono_literals;
 
 constexpr const char* usage =
-    R"(usage: 21_kv [PLACE]
+    R"(usage: 26_kv [PLACE]
 A key-value service in memory that speaks Redis' protocol:
 GET SET MGET MSET DEL EXISTS INCR DECR INCRBY DECRBY EXPIRE PEXPIRE TTL PTTL PERSIST
 PING ECHO INFO COMMAND CONFIG GET DBSIZE FLUSHALL SELECT QUIT
