@@ -557,7 +557,7 @@ void loop::call_exception_handler(const failure_report& report) noexcept {
     } catch (...) {
         default_exception_handler({.message = detail::words("the exception handler threw"),
                                    .error = error::from_exception(std::current_exception()),
-                                   .subject = "exception handler"});
+                                   .subject = detail::words("exception handler")});
         default_exception_handler(report);
     }
 }

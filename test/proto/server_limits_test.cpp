@@ -80,8 +80,8 @@ OURO_ASYNC_TEST(a_limit_holds_across_several_listeners) {
     std::vector<socket> clients;
     BOOST_CHECK(at.start_serving().has_value());
     // Both accepts find a connection in the same turn, so one is accepted above the limit.
-    auto one = spawn(dial(places[0]));
-    auto other = spawn(dial(places[1]));
+    auto one = spawn(dial(places.at(0)));
+    auto other = spawn(dial(places.at(1)));
     clients.push_back(co_await std::move(one));
     clients.push_back(co_await std::move(other));
     for (std::size_t served = 1; served <= 2; ++served) {

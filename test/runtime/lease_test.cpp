@@ -96,6 +96,7 @@ OURO_ASYNC_TEST(what_is_kept_is_where_it_was_received) {
     co_await eventually([&] { return kept->byte_count == 5; });
     fds.peer_sends("second");
     co_await eventually([&] { return kept->byte_count == 11; });
+    BOOST_REQUIRE(kept->leases.size() == 2U);
     BOOST_TEST(home.counters().leases == 2U);
     BOOST_TEST(home.statistics().leases == 2U);
     BOOST_TEST(home.statistics().lease_copies == 0U);
