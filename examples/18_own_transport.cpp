@@ -25,7 +25,8 @@ class masking_transport final : public ouro::wrapping_transport {
     }
 
   private:
-    // A streaming protocol gets a masked copy; a buffered one has its own memory masked.
+    // A streaming protocol gets a masked copy, one of leases a lease of it; a buffered one has its
+    // own memory masked.
     void received(ouro::protocol& to, ouro::bytes data) override {
         std::vector<std::byte> copy(data.begin(), data.end());
         apply(copy);
@@ -34,6 +35,11 @@ class masking_transport final : public ouro::wrapping_transport {
     void placed(ouro::buffered_protocol& to, ouro::mut_bytes data) override {
         apply(data);
         to.buffer_updated(data.size());
+    }
+    void leased(ouro::lease_protocol& to, ouro::buffer_lease data) override {
+        std::vector<std::byte> copy(data.view().begin(), data.view().end());
+        apply(copy);
+        to.data_received(ouro::buffer_lease::copy_of(copy));
     }
     void apply(ouro::mut_bytes data) const {
         for (std::byte& each : data) each ^= mask_;

@@ -10,7 +10,9 @@ from pathlib import Path
 import chat
 import forward
 import key_value
+import proxy_checks
 import socks
+import udp
 from child import Server
 
 
@@ -33,6 +35,10 @@ SERVICES = [
     Service("27_socks5", "a SOCKS5 proxy: curl and Python go through it", socks.CHECKS),
     Service("28_forward", "a forwarder: curl, socat and Python go through it", forward.CHECKS,
             is_started=False),
+    Service("20_udp_echo_server", "a UDP echo: socat, nc and Python send datagrams", udp.CHECKS,
+            is_started=False),
+    Service("proxy", "a proxy that copies nothing: curl and Python go through it",
+            proxy_checks.CHECKS, folder="proxy", is_started=False),
 ]
 
 

@@ -105,7 +105,7 @@ std::error_code logging_transport::write(std::vector<std::byte>&& data) {
 }
 std::error_code logging_transport::write(buffer_lease data) {
     tell("> write ", data.view());
-    return wrapping_transport::write(std::move(data));
+    return wrapped() ? wrapped()->write(std::move(data)) : std::error_code();
 }
 std::error_code logging_transport::writelines(std::span<const bytes> chunks) {
     line([&] {

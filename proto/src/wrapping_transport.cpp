@@ -106,9 +106,6 @@ std::error_code wrapping_transport::write(bytes data) {
 std::error_code wrapping_transport::write(std::vector<std::byte>&& data) {
     return wrapped_ ? wrapped_->write(std::move(data)) : std::error_code();
 }
-std::error_code wrapping_transport::write(buffer_lease data) {
-    return wrapped_ ? wrapped_->write(std::move(data)) : std::error_code();
-}
 std::error_code wrapping_transport::writelines(std::span<const bytes> chunks) {
     return wrapped_ ? wrapped_->writelines(chunks) : std::error_code();
 }

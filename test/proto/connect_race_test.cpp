@@ -80,6 +80,16 @@ OURO_ASYNC_TEST(hosts_are_tried_in_their_order_until_one_connects) {
 }
 
 // rules 386, 387, 388
+OURO_ASYNC_TEST(two_hosts_can_be_written_down_in_braces) {
+    auto server = co_await create_server(&any_protocol, {"127.0.0.1", "127.0.0.2"}, 0);
+    auto made = co_await create_connection(&any_protocol, {"127.0.0.3", "127.0.0.1"},
+                                           server.addresses().at(0).port());
+    BOOST_TEST(made.transport->get_extra_info<address>("peername").host() == "127.0.0.1");
+    made.transport->abort();
+    server.close();
+    co_await server.wait_closed();
+}
+
 OURO_ASYNC_TEST(families_take_turns_as_asked_for) {
     auto [held, where] = co_await deaf_port();
     const hosts all{"127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "::1"};

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -96,6 +97,14 @@ create_connection(Factory factory, std::vector<std::string> hosts, std::uint16_t
     auto link = co_await detail::connect_transport(detail::remembering(std::move(factory), made),
                                                    std::move(hosts), port, std::move(options));
     co_return connection<detail::made_protocol<Factory>>{std::move(link), std::move(*made)};
+}
+/// The same for hosts written down in braces.
+template <protocol_maker Factory>
+task<connection<detail::made_protocol<Factory>>>
+create_connection(Factory factory, std::initializer_list<std::string> hosts, std::uint16_t port,
+                  connect_options options = {}) {
+    return create_connection(std::move(factory), std::vector<std::string>(hosts), port,
+                             std::move(options));
 }
 
 /// The same to one host.

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <utility>
@@ -137,6 +138,12 @@ task<server> create_server(Factory factory, std::vector<std::string> hosts, std:
                            server_options options = {}) {
     return detail::listen_on(protocol_factory(std::move(factory)), std::move(hosts), port, options);
 }
+/// The same for hosts written down in braces.
+template <protocol_maker Factory>
+task<server> create_server(Factory factory, std::initializer_list<std::string> hosts,
+                           std::uint16_t port, server_options options = {}) {
+    return create_server(std::move(factory), std::vector<std::string>(hosts), port, options);
+}
 /// The same on one known address. A unix address is taken as it is: `create_unix_server` also looks
 /// after its file.
 template <protocol_maker Factory>
@@ -148,7 +155,7 @@ template <protocol_maker Factory>
 task<server> create_server(Factory factory, socket given, server_options options = {}) {
     return detail::listen_on(protocol_factory(std::move(factory)), std::move(given), options);
 }
-/// The same on several of them, such as `inherited_sockets` gives.
+/// The same on several of them, such as those that `inherited_sockets` finds.
 template <protocol_maker Factory>
 task<server> create_server(Factory factory, std::vector<socket> given,
                            server_options options = {}) {

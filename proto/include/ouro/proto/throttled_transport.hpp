@@ -68,8 +68,8 @@ class throttled_transport final : public transport,
     ~throttled_transport() override;
     /// What to put on the transport that is to be wrapped, in the place of `receiver`.
     ///
-    /// Errors  throws `std::system_error` (`errc::value_error`) unless `receiver` is a `protocol`
-    ///         or a `buffered_protocol`.
+    /// Errors  throws `std::system_error` (`errc::value_error`) unless `receiver` is a `protocol`,
+    ///         a `buffered_protocol` or a `lease_protocol`.
     std::shared_ptr<base_protocol> wrap(std::shared_ptr<base_protocol> receiver);
 
     void close() override;

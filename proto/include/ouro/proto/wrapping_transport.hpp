@@ -39,7 +39,8 @@ class wrapping_transport : public transport,
     using write_transport::write;
     std::error_code write(bytes data) override;
     std::error_code write(std::vector<std::byte>&& data) override;
-    std::error_code write(buffer_lease data) override;
+    /// Takes the way of `write(bytes)`, so that whoever overrides that one misses nothing.
+    std::error_code write(buffer_lease data) override { return write(data.view()); }
     std::error_code writelines(std::span<const bytes> chunks) override;
     std::error_code write_eof() override;
     bool can_write_eof() const noexcept override;

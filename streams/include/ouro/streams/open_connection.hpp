@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,11 @@ task<stream> open_connection(std::string host, std::uint16_t port, stream_option
 /// Connects to the first of `hosts` that answers.
 task<stream> open_connection(std::vector<std::string> hosts, std::uint16_t port,
                              stream_options options = {});
+/// The same for hosts written down in braces.
+inline task<stream> open_connection(std::initializer_list<std::string> hosts, std::uint16_t port,
+                                    stream_options options = {}) {
+    return open_connection(std::vector<std::string>(hosts), port, std::move(options));
+}
 /// Connects to one known address, unix sockets included.
 task<stream> open_connection(address peer, stream_options options = {});
 /// Streams on a connected socket, which belongs to them from then on.

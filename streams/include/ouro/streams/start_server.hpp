@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -68,6 +69,13 @@ task<server> start_server(Handler handler, std::vector<std::string> hosts, std::
     return detail::listen_on(detail::stream_factory(std::move(handler), options.limit_bytes),
                              std::move(hosts), port, options.server);
 }
+/// The same for hosts written down in braces.
+template <stream_server_handler Handler>
+task<server> start_server(Handler handler, std::initializer_list<std::string> hosts,
+                          std::uint16_t port, stream_server_options options = {}) {
+    return start_server(std::move(handler), std::vector<std::string>(hosts), port,
+                        std::move(options));
+}
 /// The same on one known address, unix sockets included.
 template <stream_server_handler Handler>
 task<server> start_server(Handler handler, address where, stream_server_options options = {}) {
@@ -80,7 +88,7 @@ task<server> start_server(Handler handler, socket bound, stream_server_options o
     return detail::listen_on(detail::stream_factory(std::move(handler), options.limit_bytes),
                              std::move(bound), options.server);
 }
-/// The same on several of them, such as `inherited_sockets` gives.
+/// The same on several of them, such as those that `inherited_sockets` finds.
 template <stream_server_handler Handler>
 task<server> start_server(Handler handler, std::vector<socket> bound,
                           stream_server_options options = {}) {
