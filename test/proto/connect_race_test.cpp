@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <new>
 
+#include <ouro/proto/server.hpp>
 #include <ouro/testing/allocation_faults.hpp>
 #include <ouro/testing/injection.hpp>
 #include <ouro/testing/simulation.hpp>

@@ -109,8 +109,8 @@ class memory_transport final : public transport,
     bool eof_written_ = false;
 };
 
-/// Makes a pipe. Give each end to `create_connection`, or to `open_connection` by a connector, which
-/// bring it to life, or call its `begin`.
+/// Makes a pipe. Give each end to `create_connection`, or to `open_connection` by a connector; they
+/// bring it to life. Or call its `begin`.
 ///
 /// Errors  throws `std::system_error` (`errc::value_error`) for a capacity of 0.
 std::pair<std::shared_ptr<memory_transport>, std::shared_ptr<memory_transport>>
