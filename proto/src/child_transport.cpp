@@ -112,10 +112,21 @@ child_transport::~child_transport() {
 
 // ---- the beginning
 
+namespace {
+
+void close_each(loop& home, const int (&fds)[3]) noexcept {
+    for (const int fd : fds) {
+        if (fd >= 0) io::close(home, fd);
+    }
+}
+
+}  // namespace
+
 result<> child_transport::make_pipes(spawn_plan& plan, pipe_protocol_factory& pipes) {
     int ours[3] = {-1, -1, -1};
-    auto made = plan.make_pipes(ours);
+    result<> made;
     try {
+        made = plan.make_pipes(ours);
         for (int fd = 0; fd <= STDERR_FILENO && made; ++fd) {
             if (ours[fd] < 0) continue;
             auto link = make_link(shared_from_this(), fd, pipes);
@@ -132,10 +143,11 @@ result<> child_transport::make_pipes(spawn_plan& plan, pipe_protocol_factory& pi
         }
     } catch (const std::bad_alloc&) {
         made = error(std::errc::not_enough_memory, "make the pipes of a child");
+    } catch (...) {  // of a factory
+        close_each(*home_, ours);
+        throw;
     }
-    for (const int fd : ours) {
-        if (fd >= 0) io::close(*home_, fd);
-    }
+    close_each(*home_, ours);
     return made;
 }
 
@@ -188,7 +200,7 @@ void child_transport::run_soon(ready_node& node) noexcept {
     auto& self = static_cast<child_transport&>(node);
     const auto keep = self.self_;
     const context::use in(self.values_);
-    self.retired_.reset();
+    self.retired_.clear();
     const bool creator_due = std::exchange(self.creator_due_, false);
     if (std::exchange(self.made_due_, false)) {
         if (self.given_up_ == cancel_cause::none) self.call_made();
@@ -269,7 +281,7 @@ void child_transport::set_protocol(std::shared_ptr<base_protocol> receiver) {
     if (!self_) return;
     auto next = std::dynamic_pointer_cast<subprocess_protocol>(std::move(receiver));
     OURO_ASSERT(next, "a child needs a subprocess_protocol");
-    retired_ = std::exchange(receiver_, std::move(next));  // it may be the caller
+    retired_.push_back(std::exchange(receiver_, std::move(next)));  // it may be the caller
     schedule();
 }
 

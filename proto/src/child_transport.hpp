@@ -82,7 +82,8 @@ class child_transport final : public subprocess_transport,
     std::shared_ptr<child_transport> self_;  // the loop's hold, until lost
     context values_ = context::current();    // what callbacks run with
     std::shared_ptr<subprocess_protocol> receiver_;
-    std::shared_ptr<subprocess_protocol> retired_;  // replaced, kept until the next turn
+    // Replaced, kept until the next turn.
+    std::vector<std::shared_ptr<subprocess_protocol>> retired_;
     std::shared_ptr<detail::pipe_transport> pipes_[3];
     io::child child_;
     std::optional<int> code_;

@@ -54,7 +54,7 @@ void server_state::accepted(op& done) noexcept {
     if (done.in_flight) return;
     at.keep.reset();
     if (self.closed_) {
-        io::close(*self.home_, at.fd());
+        if (at.fd() >= 0) io::close(*self.home_, at.fd());
         at.forget_descriptor();
         return self.leave_if_gone();
     }

@@ -76,6 +76,26 @@ result<> spawn_plan::check() const {
     return {};
 }
 
+namespace {
+
+/// With a standard descriptor closed here a pipe may get its number, and a child that inherits that
+/// one would get the pipe. On failure both ends are closed.
+result<> move_above_standard(loop& home, int (&ends)[2]) {
+    for (int& end : ends) {
+        if (end > STDERR_FILENO) continue;
+        auto moved = io::duplicate(home, end);
+        if (!moved) {
+            for (const int each : ends) io::close(home, each);
+            return moved.error();
+        }
+        io::close(home, end);
+        end = *moved;
+    }
+    return {};
+}
+
+}  // namespace
+
 result<> spawn_plan::make_pipes(int (&ours)[3]) {
     for (int fd = 0; fd <= STDERR_FILENO; ++fd) {
         if (wanted(fd).what() != kind::pipe) continue;
@@ -83,6 +103,7 @@ result<> spawn_plan::make_pipes(int (&ours)[3]) {
         if (auto made = io::make_pipe(home_, ends); !made) {
             return made.error().while_doing("make a pipe for " + arguments_.front());
         }
+        if (auto moved = move_above_standard(home_, ends); !moved) return moved;
         ours[fd] = ends[fd == STDIN_FILENO ? 1 : 0];
         theirs_[fd] = ends[fd == STDIN_FILENO ? 0 : 1];
     }

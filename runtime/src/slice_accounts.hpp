@@ -21,13 +21,15 @@ class slice_accounts {
     slice_accounts(std::size_t buffer_count, std::size_t buffer_bytes, std::size_t most_kept_bytes)
         : buffers_(buffer_count),
           // One is always left for those who keep nothing.
-          enough_(std::min(buffer_count - 1, most_kept_bytes == 0
-                                                 ? buffer_count / 2
-                                                 : most_kept_bytes / buffer_bytes)),
+          enough_(std::min(buffer_count - 1,
+                           most_kept_bytes == 0
+                               ? buffer_count / 2
+                               : std::max<std::size_t>(1, most_kept_bytes / buffer_bytes))),
           most_(std::min(buffer_count - 1, enough_ + (enough_ + 1) / 2)) {}
 
-    /// Whether receiving for leases may go on.
-    bool has_room() const noexcept { return withheld_ < enough_; }
+    /// Whether receiving for leases may go on. It may when nothing can come back that it could wait
+    /// for.
+    bool has_room() const noexcept { return withheld_ == 0 || withheld_ < enough_; }
     /// Whether another lease may be made.
     bool may_keep() const noexcept { return withheld_ < most_; }
     bool kept(slice_name buffer) const noexcept { return buffers_[buffer].leases != 0; }

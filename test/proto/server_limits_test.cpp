@@ -71,6 +71,23 @@ OURO_ASYNC_TEST(connections_above_the_limit_wait_and_none_is_lost) {
     }
 }
 
+OURO_WHOLE_TEST(a_limited_server_may_be_closed_from_connection_made,
+                "its factory knows the server by a local") {
+    recorders all;
+    server at;
+    at = co_await create_server(
+        [&all, &at] {
+            auto made = each_into(all)();
+            all.back()->on_made = [&at] { at.close(); };
+            return made;
+        },
+        "127.0.0.1", 0, {.max_connections = 1});
+    auto client = co_await dial(at.addresses().at(0));
+    co_await eventually([&] { return !at.is_serving(); });
+    client.close();
+    co_await at.wait_closed();
+}
+
 OURO_ASYNC_TEST(a_limit_holds_across_several_listeners) {
     recorders all;
     auto at =

@@ -87,6 +87,13 @@ BOOST_AUTO_TEST_CASE(neighbours_are_joined) {
     BOOST_TEST(text_of(other) == "x");
 }
 
+BOOST_AUTO_TEST_CASE(receiving_never_waits_for_leases_that_do_not_exist) {
+    loop few({.ring_buffer_count = 1});
+    BOOST_TEST(io::has_lease_room(few));
+    loop little({.lease_bytes = 1});
+    BOOST_TEST(io::has_lease_room(little));
+}
+
 OURO_ASYNC_TEST(what_is_kept_is_where_it_was_received) {
     loop& home = loop::current();
     const descriptors fds(home);

@@ -71,11 +71,12 @@ class buffer_ring {
         if constexpr (detail::memory_is_watched) poison_unless_kept(lease, data, length);
         if (lease & last_slice) filled(static_cast<std::uint16_t>(lease));
     }
-    /// Keeps the slice that `data` lies in. `no_slice`: the bound is reached.
+    /// Keeps the slice that `data` lies in. `no_slice`: the bound is reached, or it lies elsewhere.
     detail::slice_name keep(const std::byte* data) noexcept {
-        if (!accounts_.may_keep()) return detail::no_slice;
-        const auto buffer = static_cast<detail::slice_name>(
-            static_cast<std::size_t>(data - memory_) / buffer_bytes_);
+        const std::uintptr_t at =
+            reinterpret_cast<std::uintptr_t>(data) - reinterpret_cast<std::uintptr_t>(memory_);
+        if (at >= buffer_bytes_ * count_ || !accounts_.may_keep()) return detail::no_slice;
+        const auto buffer = static_cast<detail::slice_name>(at / buffer_bytes_);
         accounts_.keep(buffer);
         return buffer;
     }

@@ -152,7 +152,7 @@ class uring_engine final : public detail::engine {
     void read_ring(op& request, int fd, io::file_kind kind) noexcept override {
         const bool waits_by_itself = kind == io::file_kind::pipe || kind == io::file_kind::socket;
         const bool again_and_again = waits_by_itself && ring_.can().multishot_read;
-        start_file(request, fd, with(again_and_again ? ring_read : single_read, kind));
+        start_ring_read(request, fd, with(again_and_again ? ring_read : single_read, kind));
     }
     void write(op& request, int fd, std::span<const std::byte> from,
                io::file_kind kind) noexcept override {
@@ -377,7 +377,7 @@ class uring_engine final : public detail::engine {
         for (op* waiting : rearming_) {
             if ((waiting->engine_state & kinds) == starved_read) {
                 const auto worker = static_cast<std::uint8_t>(waiting->engine_state & on_worker);
-                start_file(*waiting, waiting->engine_fd, single_read | worker);
+                start_ring_read(*waiting, waiting->engine_fd, single_read | worker);
             } else if (waiting->length & of_datagrams) {
                 arm_datagram_receive(*waiting);
             } else {
@@ -409,6 +409,17 @@ class uring_engine final : public detail::engine {
         request.engine_fd = fd;
         request.engine_state = state;
     }
+    /// A worker would take a shared buffer and wait with it: it is sent when something has come.
+    void start_ring_read(op& request, int fd, std::uint8_t state) noexcept {
+        state& on_worker ? poll_first(request, fd, state) : start_file(request, fd, state);
+    }
+    void poll_first(op& request, int fd, std::uint8_t state) noexcept {
+        io_uring_sqe* entry = prepare(request);
+        io_uring_prep_poll_add(entry, fd, (state & kinds) == file_write ? POLLOUT : POLLIN);
+        finish(entry, request);
+        request.engine_fd = fd;
+        request.engine_state = state | polled_for;
+    }
     /// Looks at what ended an operation on a file without anything done. True: it goes on.
     bool file_goes_on(op& request, std::uint8_t state, std::int32_t& res) noexcept {
         const bool was_polled = state & polled_for;
@@ -418,16 +429,15 @@ class uring_engine final : public detail::engine {
             if (res < 0) return false;
             start_file(request, request.engine_fd, static_cast<std::uint8_t>(state & ~polled_for));
             return true;
+        } else if (res == -EINTR && (state & kinds) == single_read) {
+            start_ring_read(request, request.engine_fd, state);
+            return true;
         } else if (res == -EINTR) {
             start_file(request, request.engine_fd, state);
             return true;
         } else if (res == -EAGAIN) {
             // O_NONBLOCK, on a file for which the kernel does not wait by itself then.
-            io_uring_sqe* entry = prepare(request);
-            const bool writes = (state & kinds) == file_write;
-            io_uring_prep_poll_add(entry, request.engine_fd, writes ? POLLOUT : POLLIN);
-            finish(entry, request);
-            request.engine_state = state | polled_for;
+            poll_first(request, request.engine_fd, state);
             return true;
         } else if ((state & kinds) == ring_read && (res == -EINVAL || res == -EBADFD)) {
             // An older kernel, or a file that cannot be waited for.
@@ -473,6 +483,12 @@ class uring_engine final : public detail::engine {
             carried_[name - first_carried]->ring_by_event();
         }
     }
+    /// Nothing is in a buffer that came with an operation that goes on.
+    void give_up_buffer(const io_uring_cqe& cqe) noexcept {
+        if (!(cqe.flags & IORING_CQE_F_BUFFER)) return;
+        std::byte* const data = buffers_.take(cqe.flags, 0);
+        buffers_.give_back(buffers_.lease_of(cqe.flags), data, 0);
+    }
     /// Any completion but the next bytes of a receive that goes on.
     void reap_one(const io_uring_cqe& cqe, op& target, std::uint16_t generation,
                   std::vector<completion>& out) noexcept {
@@ -485,7 +501,7 @@ class uring_engine final : public detail::engine {
         if (from_buffers && cqe.res == -ENOBUFS && !more) return starve(target);
         std::int32_t res = cqe.res;
         const bool no_end = of_file(state) && !more && (res <= 0 || (state & polled_for));
-        if (no_end && file_goes_on(target, state, res)) return;
+        if (no_end && file_goes_on(target, state, res)) return give_up_buffer(cqe);
         completion done{
             &target,   target.data, res, 0, static_cast<std::uint16_t>(more ? op_flags::more : 0),
             generation};

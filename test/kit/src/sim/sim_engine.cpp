@@ -252,7 +252,8 @@ class sim_engine final : public answering_engine, public listener_to_changes {
     slice_name keep(const std::byte* data) noexcept override {
         if (!kept_.may_keep()) return ouro::detail::no_slice;
         slice_name which = 0;
-        while (!(*buffers_)[which].holds(data, buffer_bytes_)) ++which;
+        while (which < buffers_->size() && !(*buffers_)[which].holds(data, buffer_bytes_)) ++which;
+        if (which == buffers_->size()) return ouro::detail::no_slice;  // a datagram
         kept_.keep(which);
         return which;
     }
