@@ -73,8 +73,8 @@ class uring_engine final : public detail::engine {
           datagram_count_(std::min(datagrams_for_each * options.ring_buffer_count, 4096U)) {
         bell_ = std::make_shared<bell>(ring_);
         // Room for what a turn usually has, so that memory is asked for here and not in the midst.
-        for (auto* list : {&fast_sends_, &starved_, &rearming_, &under_cancel_})
-            list->reserve(usual_count);
+        for (auto* ops : {&fast_sends_, &starved_, &rearming_, &under_cancel_})
+            ops->reserve(usual_count);
         for (auto* list : {&fast_done_, &made_here_}) list->reserve(usual_count);
     }
     ~uring_engine() override {
@@ -152,7 +152,7 @@ class uring_engine final : public detail::engine {
     void read_ring(op& request, int fd, io::file_kind kind) noexcept override {
         const bool waits_by_itself = kind == io::file_kind::pipe || kind == io::file_kind::socket;
         const bool again_and_again = waits_by_itself && ring_.can().multishot_read;
-        start_ring_read(request, fd, with(again_and_again ? ring_read : single_read, kind));
+        start_or_wait(request, fd, with(again_and_again ? ring_read : single_read, kind));
     }
     void write(op& request, int fd, std::span<const std::byte> from,
                io::file_kind kind) noexcept override {
@@ -226,9 +226,7 @@ class uring_engine final : public detail::engine {
         if (cancel_failed_ && !under_cancel_.empty()) deadline = cancel_again(deadline);
         if (!made_here_.empty()) deadline = clock::time_point::min();
         const bool waits = deadline != clock::time_point::min();
-        if (waits || ring_.wants_enter()) {
-            ring_.enter(deadline);
-        }
+        if (waits || ring_.wants_enter()) ring_.enter(deadline);
         const std::size_t before = out.size();
         reap(out);
         while (ring_.overflowed()) {  // what the kernel could not place: make it place that now
@@ -377,7 +375,7 @@ class uring_engine final : public detail::engine {
         for (op* waiting : rearming_) {
             if ((waiting->engine_state & kinds) == starved_read) {
                 const auto worker = static_cast<std::uint8_t>(waiting->engine_state & on_worker);
-                start_ring_read(*waiting, waiting->engine_fd, single_read | worker);
+                start_or_wait(*waiting, waiting->engine_fd, single_read | worker);
             } else if (waiting->length & of_datagrams) {
                 arm_datagram_receive(*waiting);
             } else {
@@ -409,8 +407,8 @@ class uring_engine final : public detail::engine {
         request.engine_fd = fd;
         request.engine_state = state;
     }
-    /// A worker would take a shared buffer and wait with it: it is sent when something has come.
-    void start_ring_read(op& request, int fd, std::uint8_t state) noexcept {
+    /// A worker would take a shared buffer and wait with it: it is sent when something came.
+    void start_or_wait(op& request, int fd, std::uint8_t state) noexcept {
         state& on_worker ? poll_first(request, fd, state) : start_file(request, fd, state);
     }
     void poll_first(op& request, int fd, std::uint8_t state) noexcept {
@@ -429,11 +427,8 @@ class uring_engine final : public detail::engine {
             if (res < 0) return false;
             start_file(request, request.engine_fd, static_cast<std::uint8_t>(state & ~polled_for));
             return true;
-        } else if (res == -EINTR && (state & kinds) == single_read) {
-            start_ring_read(request, request.engine_fd, state);
-            return true;
         } else if (res == -EINTR) {
-            start_file(request, request.engine_fd, state);
+            start_or_wait(request, request.engine_fd, state);
             return true;
         } else if (res == -EAGAIN) {
             // O_NONBLOCK, on a file for which the kernel does not wait by itself then.
@@ -486,8 +481,7 @@ class uring_engine final : public detail::engine {
     /// Nothing is in a buffer that came with an operation that goes on.
     void give_up_buffer(const io_uring_cqe& cqe) noexcept {
         if (!(cqe.flags & IORING_CQE_F_BUFFER)) return;
-        std::byte* const data = buffers_.take(cqe.flags, 0);
-        buffers_.give_back(buffers_.lease_of(cqe.flags), data, 0);
+        buffers_.give_back(buffers_.lease_of(cqe.flags), buffers_.take(cqe.flags, 0), 0);
     }
     /// Any completion but the next bytes of a receive that goes on.
     void reap_one(const io_uring_cqe& cqe, op& target, std::uint16_t generation,
@@ -515,9 +509,9 @@ class uring_engine final : public detail::engine {
             done.flags |= op_flags::lent;
         }
         if (!more) {
-            if (what == file_read) detail::unpoison(target.data, target.length);
-            if (state == direct_receive) {
+            if (what == file_read || what == direct_receive)
                 detail::unpoison(target.data, target.length);
+            if (state == direct_receive) {
                 const bool short_read = static_cast<std::size_t>(cqe.res) < target.length;
                 const bool left_some = cqe.flags & IORING_CQE_F_SOCK_NONEMPTY;
                 if (cqe.res > 0 && short_read && !left_some) done.flags |= op_flags::drained;
