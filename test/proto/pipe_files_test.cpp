@@ -8,6 +8,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -125,6 +126,32 @@ OURO_KERNEL_TEST(terminals_work_in_both_directions, "is about terminals") {
         co_await eventually(
             [=] { return master_out->lost() && slave_in->lost() && slave_out->lost(); });
     }
+}
+
+// rule 736
+OURO_KERNEL_TEST(terminals_that_wait_hold_no_shared_buffers, "is about terminals") {
+    std::vector<std::shared_ptr<recorder>> idle;
+    std::vector<int> masters;
+    for (int i = 0; i < 24; ++i) {  // more than there are buffers
+        const terminal pty;
+        masters.push_back(pty.master);
+        idle.push_back(co_await reading_from(pty.slave));
+    }
+    for (const int master : masters) BOOST_TEST(::write(master, "once", 4) == 4);
+    co_await eventually([idle] {
+        return std::ranges::all_of(idle, [](const auto& each) { return each->data == "once"; });
+    });
+    // They wait again now.
+    const std::uint64_t before = loop::current().statistics().ring_exhausted;
+    auto on = co_await connect_recorder({kind::streaming, medium::unix_stream});
+    co_await on.kept_peer->send_all(as_bytes("hello"));
+    co_await eventually([seen = on.seen] { return seen->data == "hello"; });
+    BOOST_TEST(loop::current().statistics().ring_exhausted == before);
+    for (const auto& each : idle) each->link->abort();
+    co_await eventually([idle] {
+        return std::ranges::all_of(idle, [](const auto& each) { return each->lost(); });
+    });
+    for (const int master : masters) ::close(master);
 }
 
 OURO_KERNEL_TEST(a_terminal_that_nobody_reads_holds_up_its_writer_and_not_the_loop,
