@@ -3,37 +3,12 @@
 
 #include <sys/socket.h>
 
-#include <ouro/runtime/wait.hpp>
-
 #include "connect_race.hpp"
+#include "made_wait.hpp"
 #include "stream_transport.hpp"
 
 namespace ouro::detail {
 namespace {
-
-void give_up(wait_point& wait, cancel_cause cause) noexcept;
-constexpr wait_kind made_kind{"connection_made", &give_up};
-
-/// Waits until `connection_made` has run. A cancelled creator closes the connection (rule 380).
-class [[nodiscard]] made_wait : public awaitable<made_wait, void> {
-  public:
-    explicit made_wait(std::shared_ptr<stream_transport> link) noexcept
-        : awaitable(made_kind), link_(std::move(link)) {}
-    void start() noexcept { link_->begin_soon(link_, this); }
-    void value() const noexcept {}
-    void cancel(cancel_cause cause) noexcept {
-        link_->forget_creator();
-        link_->abort();
-        wake_failed(error::cancelled(cause, "connect"));
-    }
-
-  private:
-    std::shared_ptr<stream_transport> link_;
-};
-
-void give_up(wait_point& wait, cancel_cause cause) noexcept {
-    static_cast<made_wait&>(wait).cancel(cause);
-}
 
 task<std::shared_ptr<transport>> put_on(protocol_factory factory, socket connected) {
     loop& home = connected.home();
@@ -42,7 +17,7 @@ task<std::shared_ptr<transport>> put_on(protocol_factory factory, socket connect
     (void)connected.release();
     io::adopt(home, fd);
     link->set_no_delay();
-    co_await made_wait(link);
+    co_await made_wait(link, "connect");
     co_return link;
 }
 

@@ -7,36 +7,12 @@
 #include <vector>
 
 #include <ouro/net/resolve.hpp>
-#include <ouro/runtime/wait.hpp>
 
 #include "datagram_link.hpp"
+#include "made_wait.hpp"
 
 namespace ouro::detail {
 namespace {
-
-void give_up(wait_point& wait, cancel_cause cause) noexcept;
-constexpr wait_kind made_kind{"connection_made", &give_up};
-
-/// Waits until `connection_made` has run. A cancelled creator closes the endpoint.
-class [[nodiscard]] made_wait : public awaitable<made_wait, void> {
-  public:
-    explicit made_wait(std::shared_ptr<datagram_link> link) noexcept
-        : awaitable(made_kind), link_(std::move(link)) {}
-    void start() noexcept { link_->begin_soon(link_, this); }
-    void value() const noexcept {}
-    void cancel(cancel_cause cause) noexcept {
-        link_->forget_creator();
-        link_->abort();
-        wake_failed(error::cancelled(cause, "make a datagram endpoint"));
-    }
-
-  private:
-    std::shared_ptr<datagram_link> link_;
-};
-
-void give_up(wait_point& wait, cancel_cause cause) noexcept {
-    static_cast<made_wait&>(wait).cancel(cause);
-}
 
 error wrong(const char* what) {
     return error(errc::value_error, std::string("make a datagram endpoint: ") + what);
@@ -113,7 +89,7 @@ task<std::shared_ptr<datagram_transport>> put_on(protocol_factory factory, made_
     auto link = std::make_shared<datagram_link>(home, fd, factory(), on.how);
     (void)on.opened.release();
     io::adopt(home, fd);
-    co_await made_wait(link);
+    co_await made_wait(link, "make a datagram endpoint");
     co_return link;
 }
 

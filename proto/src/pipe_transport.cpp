@@ -3,6 +3,8 @@
 
 #include <ouro/runtime/io.hpp>
 
+#include "made_wait.hpp"
+
 namespace ouro::detail {
 
 pipe_transport::pipe_transport(loop& home, io::file_kind kind,
@@ -113,30 +115,6 @@ void pipe_transport::lose() noexcept {
 
 namespace {
 
-void give_up(wait_point& wait, cancel_cause cause) noexcept;
-constexpr wait_kind made_kind{"connection_made", &give_up};
-
-/// Waits until `connection_made` has run. A cancelled creator closes the transport.
-class [[nodiscard]] made_wait : public awaitable<made_wait, void> {
-  public:
-    explicit made_wait(std::shared_ptr<pipe_transport> link) noexcept
-        : awaitable(made_kind), link_(std::move(link)) {}
-    void start() noexcept { link_->begin_soon(link_, this); }
-    void value() const noexcept {}
-    void cancel(cancel_cause cause) noexcept {
-        link_->forget_creator();
-        link_->abort();
-        wake_failed(error::cancelled(cause, "connect a pipe"));
-    }
-
-  private:
-    std::shared_ptr<pipe_transport> link_;
-};
-
-void give_up(wait_point& wait, cancel_cause cause) noexcept {
-    static_cast<made_wait&>(wait).cancel(cause);
-}
-
 /// What kind `fd` is, if a transport can have it.
 result<io::file_kind> usable_kind(loop& home, int fd, pipe_files allowed) {
     auto kind = io::kind_of(home, fd);
@@ -159,7 +137,7 @@ task<std::shared_ptr<transport>> put_on(protocol_factory factory, int fd, pipe_e
     auto link = std::make_shared<Transport>(home, kind, factory());
     if (given) fd = given.release();
     link->own(fd);
-    co_await made_wait(link);
+    co_await made_wait(link, "connect a pipe");
     co_return link;
 }
 
