@@ -57,7 +57,6 @@ std::uint64_t tag(const op& request) noexcept {
 constexpr std::uint64_t ignored_tag = 0;    // a cancel
 constexpr std::uint64_t first_carried = 2;  // a wake-up for another loop; 1 is `bell::tag`
 constexpr std::uint64_t end_of_tags = 4096;
-
 constexpr std::size_t usual_count = 256;
 // `op::length` of a receive into shared buffers: its descriptor, and this for datagrams.
 constexpr std::size_t of_datagrams = std::size_t{1} << 32;
@@ -478,9 +477,9 @@ class uring_engine final : public detail::engine {
             carried_[name - first_carried]->ring_by_event();
         }
     }
-    /// Nothing is in a buffer that came with an operation that goes on.
+    /// Nothing is in a buffer that came with an error, as from a terminal whose other side is gone.
     void give_up_buffer(const io_uring_cqe& cqe) noexcept {
-        if (!(cqe.flags & IORING_CQE_F_BUFFER)) return;
+        if (!(cqe.flags & IORING_CQE_F_BUFFER) || cqe.flags & datagram_buffers::cqe_mark) return;
         buffers_.give_back(buffers_.lease_of(cqe.flags), buffers_.take(cqe.flags, 0), 0);
     }
     /// Any completion but the next bytes of a receive that goes on.
@@ -495,15 +494,16 @@ class uring_engine final : public detail::engine {
         if (from_buffers && cqe.res == -ENOBUFS && !more) return starve(target);
         std::int32_t res = cqe.res;
         const bool no_end = of_file(state) && !more && (res <= 0 || (state & polled_for));
-        if (no_end && file_goes_on(target, state, res)) return give_up_buffer(cqe);
+        if (cqe.res <= 0) give_up_buffer(cqe);
+        if (no_end && file_goes_on(target, state, res)) return;
         completion done{
             &target,   target.data, res, 0, static_cast<std::uint16_t>(more ? op_flags::more : 0),
             generation};
         if (cqe.flags & IORING_CQE_F_BUFFER && cqe.flags & datagram_buffers::cqe_mark) {
-            done.data = datagrams_->take(cqe.flags, static_cast<std::size_t>(cqe.res));
+            done.data = datagrams_->take(cqe.flags, static_cast<std::size_t>(std::max(cqe.res, 0)));
             done.lease = datagrams_->lease_of(cqe.flags);
             done.flags |= op_flags::lent;
-        } else if (cqe.flags & IORING_CQE_F_BUFFER) {
+        } else if (cqe.flags & IORING_CQE_F_BUFFER && cqe.res > 0) {
             done.data = buffers_.take(cqe.flags, static_cast<std::size_t>(cqe.res));
             done.lease = buffers_.lease_of(cqe.flags);
             done.flags |= op_flags::lent;
