@@ -29,7 +29,7 @@ NOTES = [
      "{ turn_began = kernel->coarse_now(); }", "{}"),
 ]
 COPIED = ("CMakeLists.txt", "CMakePresets.json", "LICENSE", "README.md", "cmake", "runtime", "net",
-          "proto", "streams", "test", "bench")
+          "proto", "streams", "test", "examples", "bench")
 # line, how often, awaits in one of it
 LINES = [("call_await", 10_000, 1), ("yield", 10_000, 1), ("yield_alone", 10_000, 1),
          ("value_10_frames", 2_000, 10), ("queue", 3_000, 2)]

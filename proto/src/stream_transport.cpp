@@ -12,6 +12,14 @@
 #include "server_state.hpp"
 
 namespace ouro::detail {
+namespace {
+
+/// Where the address after one of `bytes` begins: paths may have an odd length.
+constexpr std::size_t aligned(std::size_t bytes) noexcept {
+    return (bytes + alignof(sockaddr) - 1) / alignof(sockaddr) * alignof(sockaddr);
+}
+
+}  // namespace
 
 stream_transport::stream_transport(loop& home, int fd, std::shared_ptr<base_protocol> receiver)
     : socket_view(home, fd), receive_op(&received), transmit_op(&sent) {
@@ -42,9 +50,9 @@ void stream_transport::capture_names() noexcept try {
     const auto peer = peer_address();
     const socklen_t local_bytes = local ? local->length() : 0;
     const socklen_t peer_bytes = peer ? peer->length() : 0;
-    names_ = std::make_unique_for_overwrite<std::byte[]>(local_bytes + peer_bytes);
+    names_ = std::make_unique_for_overwrite<std::byte[]>(aligned(local_bytes) + peer_bytes);
     if (local) std::memcpy(names_.get(), local->raw(), local_bytes);
-    if (peer) std::memcpy(names_.get() + local_bytes, peer->raw(), peer_bytes);
+    if (peer) std::memcpy(names_.get() + aligned(local_bytes), peer->raw(), peer_bytes);
     local_name_bytes_ = static_cast<std::uint8_t>(local_bytes);
     peer_name_bytes_ = static_cast<std::uint8_t>(peer_bytes);
 } catch (...) {
@@ -52,7 +60,7 @@ void stream_transport::capture_names() noexcept try {
 }
 
 address stream_transport::kept_name(bool of_peer) const noexcept {
-    const std::byte* const at = names_.get() + (of_peer ? local_name_bytes_ : 0);
+    const std::byte* const at = names_.get() + (of_peer ? aligned(local_name_bytes_) : 0);
     return address(reinterpret_cast<const sockaddr*>(at),
                    of_peer ? peer_name_bytes_ : local_name_bytes_);
 }
