@@ -28,7 +28,8 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "usage: %s PORT TARGET\n", argv[0]);
         return 2;
     }
-    // Room for what many connections have under way at once.
-    return ouro::run({.loop = {.ring_buffer_count = 32}}, run_proxy, std::string(argv[1]),
+    // Leases of both directions come out of one ring: one direction that holds all of them would keep
+    // the other from being read, which it may wait for. So there is room for many connections.
+    return ouro::run({.loop = {.ring_buffer_count = 256}}, run_proxy, std::string(argv[1]),
                      std::string(argv[2]));
 }
