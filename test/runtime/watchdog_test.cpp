@@ -24,11 +24,14 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Reports, as the thread of the watchdog brings them.
+/// The reports on the step that the test holds up, as the thread of the watchdog brings them: how
+/// it began and how it ended. A busy machine may hold up another step before or after it, which
+/// is reported as it should be and is nothing that the test asks about.
 class kept_reports {
   public:
     void add(const stall_report& report) {
         const std::lock_guard lock(guard_);
+        if (!holding_ || all_.size() == 2 || (report.over && all_.empty())) return;
         all_.push_back(report);
         ++count_;
     }
@@ -37,11 +40,16 @@ class kept_reports {
         const std::lock_guard lock(guard_);
         return all_.at(index);
     }
+    /// From here on the reports are about the step that calls this.
+    void holding() { holding_ = true; }
     /// Waits in the calling thread, without giving it up to the loop: this is what the tests
-    /// report. Ends when `number` reports are there, or after long.
-    void spin_until(int number) const {
+    /// report. Ends when `number` reports are there, or after long. It seldom asks for the time, as
+    /// a stack that is taken inside of the vdso need not lead back to here.
+    void spin_until(int number) {
+        holding();
         const auto limit = clock::now() + 20s;
-        while (count_ < number && clock::now() < limit) {
+        for (unsigned turns = 1; count_ < number; ++turns) {
+            if (turns % (1U << 20U) == 0 && clock::now() > limit) return;
         }
     }
 
@@ -49,6 +57,7 @@ class kept_reports {
     std::mutex guard_;
     std::vector<stall_report> all_;
     std::atomic<int> count_{0};
+    std::atomic<bool> holding_{false};
 };
 
 struct watched_loop {
@@ -77,22 +86,22 @@ struct watched_loop {
 // Much longer than a busy machine may keep a thread waiting for its turn.
 constexpr auto soon = 150ms;
 
-[[gnu::noinline]] void hold_up(const kept_reports& seen) {
+[[gnu::noinline]] void hold_up(kept_reports& seen) {
     seen.spin_until(1);
     std::atomic_signal_fence(std::memory_order_seq_cst);  // a frame of its own
 }
 
-task<> innermost(const kept_reports& seen) {
+task<> innermost(kept_reports& seen) {
     co_await yield();
     hold_up(seen);
 }
 constexpr unsigned yield_line = __LINE__ - 3;
 
-task<> outer(const kept_reports& seen) { co_await innermost(seen); }
+task<> outer(kept_reports& seen) { co_await innermost(seen); }
 constexpr unsigned outer_line = __LINE__ - 1;
 
 /// The offset of `function` in this program, as a backtrace has it.
-std::uintptr_t offset_of(void (*function)(const kept_reports&)) {
+std::uintptr_t offset_of(void (*function)(kept_reports&)) {
     Dl_info found{};
     ::dladdr(reinterpret_cast<void*>(function), &found);
     return reinterpret_cast<std::uintptr_t>(function) -
@@ -129,7 +138,7 @@ BOOST_AUTO_TEST_CASE(a_task_that_holds_the_loop_up_is_named_while_it_does_and_wh
     BOOST_TEST_REQUIRE(first.frames.size() == 2U);
     BOOST_TEST(first.frames[0].line() == outer_line);
     BOOST_TEST(first.frames[1].line() == yield_line);
-    BOOST_TEST(passes(first.backtrace, offset_of(&hold_up)));
+    BOOST_TEST(passes(first.backtrace, offset_of(&hold_up)), first.describe());
     BOOST_TEST(contains(first.describe(), "\"greedy\" has held up the loop for "));
     BOOST_TEST(contains(first.describe(), "past watchdog_test.cpp:" + std::to_string(yield_line)));
     const stall_report second = seen.at(1);
@@ -147,7 +156,7 @@ BOOST_AUTO_TEST_CASE(a_callback_that_holds_the_loop_up_is_named_by_its_place) {
     BOOST_TEST(seen.at(0).subject == "a queued callback");
     BOOST_TEST(seen.at(0).created.line() == line);
     BOOST_TEST(seen.at(0).frames.empty());
-    BOOST_TEST(passes(seen.at(0).backtrace, offset_of(&hold_up)));
+    BOOST_TEST(passes(seen.at(0).backtrace, offset_of(&hold_up)), seen.at(0).describe());
     BOOST_TEST(seen.at(1).over);
 }
 
@@ -169,7 +178,10 @@ BOOST_AUTO_TEST_CASE(a_callback_that_blocks_in_a_system_call_is_named_too) {
         BOOST_TEST(::write(ends[1], "x", 1) == 1);
     });
     char byte = 0;
-    home.call_soon([&] { BOOST_TEST(::read(ends[0], &byte, 1) == 1); });
+    home.call_soon([&] {
+        seen.holding();
+        BOOST_TEST(::read(ends[0], &byte, 1) == 1);
+    });
     run_until_told();
     helper.join();
     BOOST_TEST(seen.at(0).subject == "a queued callback");
@@ -179,6 +191,7 @@ BOOST_AUTO_TEST_CASE(a_callback_that_blocks_in_a_system_call_is_named_too) {
 
 BOOST_AUTO_TEST_CASE(a_loop_that_sleeps_in_the_kernel_is_not_held_up) {
     const watchdog dog(home, patient(300ms));
+    seen.holding();  // any report would be wrong
     home.call_later(900ms, [this] { home.stop(); });
     home.run_forever();
     BOOST_TEST(seen.count() == 0);
