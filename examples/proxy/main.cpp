@@ -28,8 +28,5 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "usage: %s PORT TARGET\n", argv[0]);
         return 2;
     }
-    // Leases of both directions come out of one ring: one direction that holds all of them would
-    // keep the other from being read, which it may wait for. So there is room for many connections.
-    return ouro::run({.loop = {.ring_buffer_count = 256}}, run_proxy, std::string(argv[1]),
-                     std::string(argv[2]));
+    return ouro::run(run_proxy, std::string(argv[1]), std::string(argv[2]));
 }

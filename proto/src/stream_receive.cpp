@@ -18,7 +18,6 @@ constexpr std::size_t most_delivered_bytes = 256 * 1024;
 
 void stream_transport::arm_receive() {
     OURO_ASSERT(!receive_op::in_flight, "a second receive on one transport");
-    if (leasing_ && !io::has_lease_room(*home_)) return await_leases();
     buffered_ ? arm_direct_receive() : arm_ring_receive();
 }
 
@@ -107,8 +106,7 @@ void stream_transport::take_ring_data(const op& done) {
     } else {
         now ? deliver(data) : hold(data);
     }
-    // So that no more than what is under way has to be held (rule 735), or copied.
-    if (!now || (leasing_ && !io::has_lease_room(*home_))) stop_receiving();
+    if (!now) stop_receiving();  // so that no more than what is under way is held (rule 735)
 }
 
 void stream_transport::take_direct_data(std::int32_t count) {
@@ -197,7 +195,7 @@ void stream_transport::deliver_eof() {
 }
 
 stream_transport::input_aside& stream_transport::set_aside() {
-    if (!aside_) aside_ = std::make_unique<input_aside>(*this);
+    if (!aside_) aside_ = std::make_unique<input_aside>();
     return *aside_;
 }
 
@@ -216,22 +214,6 @@ void stream_transport::hold_end(bool eof, error failure) {
 
 void stream_transport::stop_receiving() noexcept {
     io::cancel(*home_, static_cast<receive_op&>(*this));
-}
-
-/// Receives again when leases have come back.
-void stream_transport::await_leases() noexcept {
-    try {
-        input_aside& waiter = set_aside();
-        if (waiter.linked()) return;
-        waiter.run = [](lease_waiter& of) noexcept {
-            stream_transport& self = static_cast<input_aside&>(of).owner;
-            self.held_due_ = true;
-            self.schedule();
-        };
-        ouro::detail::await_leases(*home_, waiter);
-    } catch (...) {
-        end(error(std::errc::not_enough_memory, "wait for leases"));
-    }
 }
 
 void stream_transport::pause_reading() {

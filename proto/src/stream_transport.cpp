@@ -153,10 +153,6 @@ void stream_transport::set_protocol(std::shared_ptr<base_protocol> receiver) {
     const bool own_buffer_in_use = (receive_op::in_flight && direct_) || aside.direct_count != 0;
     if (own_buffer_in_use && !aside.lender) aside.lender = before;
     aside.retired.push_back(std::move(before));  // a callback of its own may be what replaces it
-    if (aside.linked()) {                        // it waited for leases, and the new one may not
-        aside.unlink();
-        held_due_ = true;
-    }
     schedule();
     // A receive of the other kind ends, and starts again as the new protocol wants it (rule 289).
     const bool other_kind = direct_ || was_buffered != (buffered_ != nullptr);
@@ -188,10 +184,7 @@ void stream_transport::end(error why) noexcept {
     if (ending_ || lost_) return;
     closing_ = ending_ = true;
     why_lost_ = std::move(why);
-    if (aside_) {
-        aside_->drop_input();
-        aside_->unlink();
-    }
+    if (aside_) aside_->drop_input();
     turn_end_hook::unlink();
     stop_receiving();
     io::cancel(*home_, static_cast<transmit_op&>(*this));

@@ -109,7 +109,6 @@ class stream_transport final : public transport,
     void deliver_placed(std::size_t count);
     void deliver_eof();
     void stop_receiving() noexcept;
-    void await_leases() noexcept;
     bool may_receive() const noexcept {
         return !paused_ && !closing_ && !at_eof_ && begun_ && !holds_input();
     }
@@ -117,9 +116,7 @@ class stream_transport final : public transport,
     /// What most connections never need, kept out of the others: input that came while reading was
     /// paused (in this order: direct bytes, bytes, leases, the end), and protocols that were
     /// replaced.
-    struct input_aside : lease_waiter {
-        explicit input_aside(stream_transport& transport) noexcept : owner(transport) {}
-        stream_transport& owner;
+    struct input_aside {
         std::size_t direct_count = 0;      // bytes in the protocol's own buffer, not told of yet
         std::vector<std::byte> data;       // copied out of the shared ring
         std::vector<buffer_lease> leases;  // of it, for a protocol that takes such

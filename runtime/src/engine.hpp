@@ -103,8 +103,6 @@ class engine {
     virtual void keep_again(slice_name slice) noexcept = 0;
     /// One less does.
     virtual void let_go(slice_name slice) noexcept = 0;
-    /// Whether those who make leases should receive more.
-    virtual bool has_lease_room() const noexcept = 0;
     /// What the kept slices lie in, for when they live longer than the engine.
     virtual std::shared_ptr<void> kept_memory() const noexcept = 0;
     /// Ends a `poll` that waits, or the next one. From any thread; `near` is the engine of the loop

@@ -27,11 +27,6 @@ void lease_bank::came_back(slice_name slice) noexcept {
         return;
     }
     kernel->let_go(slice);
-    if (!waiters.empty() && kernel->has_lease_room()) {
-        list<lease_waiter> due;
-        due.splice_back(waiters);
-        while (lease_waiter* each = due.pop_front()) each->run(*each);
-    }
 }
 
 /// The engine goes next. What is still kept stays.
@@ -39,12 +34,6 @@ void lease_bank::forget_loop() noexcept {
     if (out == 0) return delete this;
     memory = kernel->kept_memory();
     kernel = nullptr;
-}
-
-void await_leases(loop& home, lease_waiter& who) noexcept {
-    lease_bank& bank = *home.state().leases;
-    ++bank.waits;
-    bank.waiters.push_back(who);
 }
 
 }  // namespace detail
@@ -99,8 +88,6 @@ buffer_lease keep(loop& home, std::span<const std::byte> lent) {
     ++bank.made;
     return buffer_lease(lent, &bank, slice);
 }
-
-bool has_lease_room(loop& home) noexcept { return home.state().kernel->has_lease_room(); }
 
 }  // namespace io
 }  // namespace ouro

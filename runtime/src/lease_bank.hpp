@@ -14,12 +14,10 @@ namespace ouro::detail {
 /// Made with the loop, and there until the last lease is gone.
 struct lease_bank {
     engine* kernel;  // null once the loop is gone
-    list<lease_waiter> waiters;
     std::size_t out = 0;
     std::uint64_t made = 0;
     std::uint64_t copied = 0;
-    std::uint64_t waits = 0;
-    std::shared_ptr<void> memory;  // what the leases lie in, once the loop is gone
+    std::shared_ptr<void> memory{};  // what the leases lie in, once the loop is gone
 
     void came_back(slice_name slice) noexcept;
     void forget_loop() noexcept;

@@ -99,7 +99,7 @@ void scheduled_call::call() noexcept {
 loop_state::loop_state(loop& owner, const loop_options& options)
     : self(owner),
       kernel(make_engine(owner, options)),
-      leases(new lease_bank{kernel.get(), {}, 0, 0, 0, 0, nullptr}),
+      leases(new lease_bank{.kernel = kernel.get()}),
       rig(options.rig),
       box(std::make_shared<mailbox>(owner, *kernel)),
       debug(options.debug || (std::getenv("OURO_DEBUG") && std::getenv("OURO_DEBUG")[0] == '1')) {
@@ -516,7 +516,6 @@ loop_statistics loop::statistics() const noexcept {
         .turns = state_->turns, .completions = state_->delivered, .late_completions = state_->late};
     all.leases = state_->leases->made;
     all.lease_copies = state_->leases->copied;
-    all.lease_waits = state_->leases->waits;
     state_->kernel->add_statistics(all);
     return all;
 }

@@ -14,22 +14,18 @@ using slice_name = std::uint32_t;
 inline constexpr slice_name no_slice = UINT32_MAX;
 
 /// Counts the leases of each buffer. A buffer that the kernel has filled goes back to it when no
-/// lease is left; until then it is withheld. When enough are, those who make leases stop to
-/// receive; what the kernel has under way by then may withhold half as many more.
+/// lease is left; until then it is withheld. When as many are withheld as may be, no further lease
+/// is made.
 class slice_accounts {
   public:
     slice_accounts(std::size_t buffer_count, std::size_t buffer_bytes, std::size_t most_kept_bytes)
         : buffers_(buffer_count),
           // One is always left for those who keep nothing.
-          enough_(std::min(buffer_count - 1,
-                           most_kept_bytes == 0
-                               ? buffer_count / 2
-                               : std::max<std::size_t>(1, most_kept_bytes / buffer_bytes))),
-          most_(std::min(buffer_count - 1, enough_ + (enough_ + 1) / 2)) {}
+          most_(std::min(buffer_count - 1,
+                         most_kept_bytes == 0
+                             ? buffer_count * 3 / 4
+                             : std::max<std::size_t>(1, most_kept_bytes / buffer_bytes))) {}
 
-    /// Whether receiving for leases may go on. It may when nothing can come back that it could wait
-    /// for.
-    bool has_room() const noexcept { return withheld_ == 0 || withheld_ < enough_; }
     /// Whether another lease may be made.
     bool may_keep() const noexcept { return withheld_ < most_; }
     bool kept(slice_name buffer) const noexcept { return buffers_[buffer].leases != 0; }
@@ -57,7 +53,6 @@ class slice_accounts {
     };
     std::vector<buffer> buffers_;
     std::size_t withheld_ = 0;
-    std::size_t enough_;
     std::size_t most_;
 };
 

@@ -87,13 +87,6 @@ BOOST_AUTO_TEST_CASE(neighbours_are_joined) {
     BOOST_TEST(text_of(other) == "x");
 }
 
-BOOST_AUTO_TEST_CASE(receiving_never_waits_for_leases_that_do_not_exist) {
-    loop few({.ring_buffer_count = 1});
-    BOOST_TEST(io::has_lease_room(few));
-    loop little({.lease_bytes = 1});
-    BOOST_TEST(io::has_lease_room(little));
-}
-
 OURO_ASYNC_TEST(what_is_kept_is_where_it_was_received) {
     loop& home = loop::current();
     const descriptors fds(home);
@@ -126,18 +119,15 @@ OURO_ASYNC_TEST(beyond_the_bound_bytes_are_copied_and_others_go_on_receiving) {
     noted_op hoarder, receive;
     const auto kept = keeper::start(home, hoarder, hoarded.ours);
     const std::string block = pattern(20'000);
-    while (io::has_lease_room(home)) {
+    const auto hoard = [&]() -> task<bool> {  // whether that was copied
         const std::size_t before = kept->byte_count;
         hoarded.peer_sends(block);
         co_await eventually([&] { return kept->byte_count == before + block.size(); });
+        co_return kept->leases.back().is_copy();
+    };
+    while (!co_await hoard()) {
     }
-    BOOST_TEST(home.statistics().lease_copies == 0U);
-    while (home.statistics().lease_copies == 0) {  // who goes on all the same
-        const std::size_t before = kept->byte_count;
-        hoarded.peer_sends(block);
-        co_await eventually([&] { return kept->byte_count == before + block.size(); });
-    }
-    BOOST_TEST(kept->leases.back().is_copy());
+    BOOST_TEST(home.statistics().lease_copies > 0U);
     BOOST_TEST(!kept->leases.front().is_copy());
     io::recv_ring(home, receive, other.ours);
     for (int i = 0; i < 40; ++i) {  // more than all the memory there is
@@ -152,42 +142,30 @@ OURO_ASYNC_TEST(beyond_the_bound_bytes_are_copied_and_others_go_on_receiving) {
         BOOST_CHECK(all.compare(at, block.size(), block) == 0);
     }
     kept->leases.clear();
-    BOOST_TEST(io::has_lease_room(home));
+    BOOST_TEST(!co_await hoard());  // there is room again
     co_await stop(home, hoarder);
     co_await stop(home, receive);
 }
 
-OURO_ASYNC_TEST(who_waits_for_leases_is_told_when_one_has_come_back) {
-    struct waiter : detail::lease_waiter {
-        waiter() {
-            run = [](detail::lease_waiter& self) noexcept { ++static_cast<waiter&>(self).times; };
-        }
-        int times = 0;
-    };
-    loop& home = loop::current();
-    const descriptors fds(home);
-    noted_op receive;
-    const auto kept = keeper::start(home, receive, fds.ours);
-    const std::string block = pattern(20'000);
-    while (io::has_lease_room(home)) {
-        const std::size_t before = kept->byte_count;
-        fds.peer_sends(block);
-        co_await eventually([&] { return kept->byte_count == before + block.size(); });
+BOOST_AUTO_TEST_CASE(a_ring_of_one_buffer_is_left_to_those_who_keep_nothing) {
+    for (const engine which : {engine::uring, engine::plain_uring}) {
+        loop_options options = options_for(which);
+        options.ring_buffer_bytes = 32 * 1024;
+        options.ring_buffer_count = 1;
+        loop home(options);
+        const auto body = []() -> task<> {
+            loop& here = loop::current();
+            const descriptors fds(here);
+            noted_op receive;
+            const auto kept = keeper::start(here, receive, fds.ours);
+            fds.peer_sends("kept");
+            co_await eventually([&] { return kept->byte_count == 4; });
+            BOOST_TEST(kept->leases[0].is_copy());
+            BOOST_TEST(text_of(kept->leases[0]) == "kept");
+            co_await stop(here, receive);
+        };
+        BOOST_TEST(home.run_until_complete(body()).has_value());
     }
-    waiter first, second, gone;
-    for (waiter* each : {&first, &second, &gone}) detail::await_leases(home, *each);
-    BOOST_TEST(home.statistics().lease_waits == 3U);
-    gone.unlink();
-    while (!io::has_lease_room(home)) {
-        BOOST_TEST(first.times == 0);
-        kept->leases.erase(kept->leases.begin());
-    }
-    BOOST_TEST(first.times == 1);
-    BOOST_TEST(second.times == 1);
-    BOOST_TEST(gone.times == 0);
-    kept->leases.clear();
-    BOOST_TEST(first.times == 1);
-    co_await stop(home, receive);
 }
 
 namespace {

@@ -88,7 +88,6 @@ class buffer_ring {
             recycle(static_cast<std::uint16_t>(buffer));
         }
     }
-    bool has_lease_room() const noexcept { return accounts_.has_room(); }
     /// The memory, for leases that live longer than the ring.
     std::shared_ptr<void> memory() const noexcept { return memory_map_; }
     bool incremental() const noexcept { return incremental_; }

@@ -256,7 +256,6 @@ class uring_engine final : public detail::engine {
     detail::slice_name keep(const std::byte* data) noexcept override { return buffers_.keep(data); }
     void keep_again(detail::slice_name slice) noexcept override { buffers_.keep_again(slice); }
     void let_go(detail::slice_name slice) noexcept override { buffers_.let_go(slice); }
-    bool has_lease_room() const noexcept override { return buffers_.has_lease_room(); }
     std::shared_ptr<void> kept_memory() const noexcept override { return buffers_.memory(); }
     bool wake(detail::engine* near) noexcept override {
         if (near && bell_->takes_messages() && near->carry(bell_)) return false;

@@ -396,7 +396,6 @@ class injecting_engine final : public detail::engine {
     detail::slice_name keep(const std::byte* data) noexcept override { return inner_->keep(data); }
     void keep_again(detail::slice_name slice) noexcept override { inner_->keep_again(slice); }
     void let_go(detail::slice_name slice) noexcept override { inner_->let_go(slice); }
-    bool has_lease_room() const noexcept override { return inner_->has_lease_room(); }
     std::shared_ptr<void> kept_memory() const noexcept override { return inner_->kept_memory(); }
     bool wake(engine* near) noexcept override { return inner_->wake(near); }
     bool carry(const std::shared_ptr<uring::bell>& to) noexcept override {

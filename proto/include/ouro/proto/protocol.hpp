@@ -52,8 +52,9 @@ class protocol : public base_protocol {
 /// A byte stream, handed over as leases of what the kernel wrote: `made (data* eof?)? lost`. For
 /// who passes the bytes on (`write_transport::write`) or keeps them, without a copy.
 ///
-/// The memory is shared by all connections of the loop. When leases hold as much of it as they may
-/// (`loop_options::lease_bytes`), the transport stops to receive until some have come back.
+/// The memory is shared by all connections of the loop. While leases hold as much of it as they may
+/// (`loop_options::lease_bytes`), what comes is a lease of a copy (`buffer_lease::is_copy`): no
+/// connection waits for another one. Who keeps what comes pauses when that is enough.
 class lease_protocol : public base_protocol {
   public:
     /// The connection stands; keep `link` to write (rule 262).

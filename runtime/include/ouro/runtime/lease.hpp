@@ -6,8 +6,6 @@
 #include <span>
 #include <utility>
 
-#include <ouro/runtime/intrusive.hpp>
-
 namespace ouro {
 
 class buffer_lease;
@@ -15,12 +13,9 @@ class loop;
 
 namespace io {
 /// Keeps `lent`, all or a part of what the completion that is being run lends, for longer than
-/// that. When leases withhold half as much again from the kernel as `loop_options::lease_bytes`, it
-/// is copied instead, which throws `std::bad_alloc` if there is no memory.
+/// that. When leases withhold `loop_options::lease_bytes` from the kernel, it is copied instead,
+/// which throws `std::bad_alloc` if there is no memory.
 buffer_lease keep(loop& home, std::span<const std::byte> lent);
-/// Whether leases withhold less than `loop_options::lease_bytes`: if not, who makes leases stops to
-/// receive.
-bool has_lease_room(loop& home) noexcept;
 }  // namespace io
 
 /// Bytes as the kernel wrote them, which belong to whoever holds this. Dropping it gives the memory
@@ -94,14 +89,4 @@ class buffer_lease {
     std::uint32_t slice_ = own_memory;
 };
 
-namespace detail {
-
-/// Somebody who receives again once leases have come back.
-struct lease_waiter : list_link {
-    void (*run)(lease_waiter&) noexcept = nullptr;
-};
-/// Has `who` run as soon as `io::has_lease_room` may hold again. It may leave by `unlink`.
-void await_leases(loop& home, lease_waiter& who) noexcept;
-
-}  // namespace detail
 }  // namespace ouro

@@ -67,8 +67,8 @@ struct loop_options {
     std::size_t ring_buffer_bytes = 256 * 1024;
     /// How many of them, a power of two.
     unsigned ring_buffer_count = 16;
-    /// How much of that memory leases may withhold from the kernel before receiving for them stops;
-    /// 0: half of it (`buffer_lease`).
+    /// How much of that memory leases may withhold from the kernel before what comes is copied for
+    /// them; 0: three quarters of it (`buffer_lease`).
     std::size_t lease_bytes = 0;
     /// Slow-callback reports and thread checks; also by OURO_DEBUG=1 in the environment.
     bool debug = false;
@@ -120,7 +120,6 @@ struct loop_statistics {
     std::uint64_t ring_wakes = 0;        ///< those of them that came as messages between rings
     std::uint64_t leases = 0;            ///< slices of shared receive buffers that were kept
     std::uint64_t lease_copies = 0;      ///< what came while leases held all they may, copied
-    std::uint64_t lease_waits = 0;       ///< receives that were stopped until leases came back
 };
 
 /// How bad a report is.

@@ -261,7 +261,6 @@ class sim_engine final : public answering_engine, public listener_to_changes {
     void let_go(slice_name slice) noexcept override {
         if (kept_.let_go(slice)) recycle(slice);
     }
-    bool has_lease_room() const noexcept override { return kept_.has_room(); }
     std::shared_ptr<void> kept_memory() const noexcept override { return buffers_; }
     bool wake(engine*) noexcept override {
         const std::lock_guard lock(wake_guard_);
