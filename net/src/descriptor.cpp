@@ -7,13 +7,12 @@
 
 #include <ouro/net/socket.hpp>
 
+#include "socket_hold.hpp"
+
 namespace ouro {
 namespace {
 
-struct let_go {
-    void operator()(detail::socket_state* state) const noexcept { state->drop(); }
-};
-using socket_hold = std::unique_ptr<detail::socket_state, let_go>;
+using detail::socket_hold;
 
 /// One message of bytes and control data, and the await of its way out or in.
 class message_op_base {

@@ -76,6 +76,32 @@ void socket_state::drop() noexcept {
     delete this;
 }
 
+owned_descriptor::owned_descriptor(loop& home, int fd) {
+    io::adopt(home, fd);
+    try {
+        state_ = new socket_state{.home = &home, .fd = fd};
+    } catch (...) {
+        io::close(home, fd);
+        throw;
+    }
+}
+
+void owned_descriptor::close() noexcept {
+    if (socket_state* state = std::exchange(state_, nullptr)) {
+        state->closed = true;
+        state->cancel_uses();
+        state->drop();
+    }
+}
+
+int owned_descriptor::release() noexcept {
+    OURO_ASSERT(live().uses.empty(), "released with an operation under way");
+    io::disown(home(), state_->fd);
+    const int fd = std::exchange(state_->fd, -1);
+    close();
+    return fd;
+}
+
 accept_op::~accept_op() {
     if (!claimed_ && res() > 0)
         io::discard(home(), res());  // accepted, and the frame that waited is gone
@@ -88,28 +114,19 @@ socket accept_op::value() {
 
 }  // namespace detail
 
-// The state comes first: there is no descriptor to lose then when there is no memory for it.
 result<socket> socket::open(loop& home, int family, int type, int protocol) {
-    socket made(new detail::socket_state{&home, -1, {}, 1});
+    socket made(home);
     auto fd = io::socket(home, family, type, protocol);
     if (!fd) return fd.error();
     made.state_->fd = *fd;
     return made;
 }
 
-socket socket::adopt(loop& home, int fd) {
-    io::adopt(home, fd);
-    try {
-        return socket(new detail::socket_state{&home, fd, {}, 1});
-    } catch (...) {
-        io::close(home, fd);
-        throw;
-    }
-}
+socket socket::adopt(loop& home, int fd) { return {home, fd}; }
 
 result<std::pair<socket, socket>> socket::pair(loop& home, int type) {
-    socket one(new detail::socket_state{&home, -1, {}, 1});
-    socket other(new detail::socket_state{&home, -1, {}, 1});
+    socket one(home);
+    socket other(home);
     int fds[2];
     if (auto made = io::socket_pair(home, AF_UNIX, type, fds); !made) return made.error();
     one.state_->fd = fds[0];
@@ -195,21 +212,5 @@ result<address> socket::peer_address() const {
 }
 
 result<peer_credentials> socket::credentials() const { return io::peer_credentials(home(), fd()); }
-
-void socket::close() noexcept {
-    if (detail::socket_state* state = std::exchange(state_, nullptr)) {
-        state->closed = true;
-        state->cancel_uses();
-        state->drop();
-    }
-}
-
-int socket::release() noexcept {
-    OURO_ASSERT(live().uses.empty(), "a socket was released with an operation under way");
-    io::disown(home(), state_->fd);
-    const int fd = std::exchange(state_->fd, -1);
-    close();
-    return fd;
-}
 
 }  // namespace ouro

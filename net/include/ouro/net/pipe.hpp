@@ -1,8 +1,6 @@
 // Pipes you await: two owned ends, no buffering.
 #pragma once
 
-#include <utility>
-
 #include <ouro/net/socket.hpp>
 
 namespace ouro {
@@ -12,9 +10,9 @@ namespace detail {
 /// The await of `pipe_end::read_into`.
 class [[nodiscard]] file_read_op : public socket_awaitable<file_read_op, std::size_t> {
   public:
-    file_read_op(socket_state& of, mut_bytes into, io::file_kind kind) noexcept;
+    file_read_op(socket_state& of, mut_bytes into) noexcept;
     void submit(loop& home, op& request) noexcept {
-        io::read(home, request, begin(request), into_, kind_);
+        io::read(home, request, begin(request), into_, use_.target->kind);
     }
     std::size_t value() const noexcept { return static_cast<std::size_t>(res()); }
     std::string doing() const { return "read"; }
@@ -22,22 +20,20 @@ class [[nodiscard]] file_read_op : public socket_awaitable<file_read_op, std::si
   private:
     friend op_awaitable<file_read_op, std::size_t>;
     mut_bytes into_;
-    io::file_kind kind_;
 };
 
 /// The await of `pipe_end::write`.
 class [[nodiscard]] file_write_op : public socket_awaitable<file_write_op, std::size_t> {
   public:
-    file_write_op(socket_state& of, bytes from, io::file_kind kind) noexcept;
+    file_write_op(socket_state& of, bytes from) noexcept;
     void submit(loop& home, op& request) noexcept {
-        io::write(home, request, begin(request), from_, kind_);
+        io::write(home, request, begin(request), from_, use_.target->kind);
     }
     std::size_t value() const noexcept { return static_cast<std::size_t>(res()); }
     std::string doing() const { return "write"; }
 
   private:
     bytes from_;
-    io::file_kind kind_;
 };
 
 }  // namespace detail
@@ -50,18 +46,10 @@ class [[nodiscard]] file_write_op : public socket_awaitable<file_write_op, std::
 ///
 /// Threads  the loop's thread.
 /// Cost     every operation is one submission entry and no allocation.
-class pipe_end {
+class pipe_end : public detail::owned_descriptor {
   public:
     /// Refers to nothing.
     pipe_end() noexcept = default;
-    pipe_end(pipe_end&& other) noexcept
-        : state_(std::exchange(other.state_, nullptr)), kind_(other.kind_) {}
-    pipe_end& operator=(pipe_end&& other) noexcept {
-        std::swap(state_, other.state_);
-        std::swap(kind_, other.kind_);
-        return *this;
-    }
-    ~pipe_end() { close(); }
 
     /// Takes ownership of a descriptor made elsewhere.
     static pipe_end adopt(loop& home, int fd);
@@ -72,41 +60,25 @@ class pipe_end {
     /// Errors    as read(2).
     /// Cancel    bytes that were read are returned, never dropped; then the next await ends.
     /// Lifetime  `into` must live until the await resumes.
-    detail::file_read_op read_into(mut_bytes into) noexcept { return {live(), into, kind_}; }
+    detail::file_read_op read_into(mut_bytes into) noexcept { return {live(), into}; }
     /// Writes some of `from`, at least one byte, waiting if there is no room.
     ///
     /// Result    bytes taken, 1..from.size().
     /// Errors    broken_pipe when no reader is left, and others as write(2). Never SIGPIPE.
     /// Cancel    the count of bytes that went out is returned, never dropped.
     /// Lifetime  `from` must live and stay as it is until the await resumes.
-    detail::file_write_op write(bytes from) noexcept { return {live(), from, kind_}; }
+    detail::file_write_op write(bytes from) noexcept { return {live(), from}; }
     /// Writes all of `from`, or fails; after a failure the amount written is unknown.
     ///
     /// Lifetime  `from` and this end must live until the await resumes.
     task<> write_all(bytes from);
 
     /// What it is an end of.
-    io::file_kind kind() const noexcept { return kind_; }
-    /// Cancels what is under way, then closes. Idempotent.
-    void close() noexcept;
-    /// Gives the descriptor to the caller. Nothing may be under way.
-    int release() noexcept;
-    /// The descriptor, -1 when closed.
-    int fd() const noexcept { return state_ ? state_->fd : -1; }
-    /// True until closed.
-    explicit operator bool() const noexcept { return state_ != nullptr; }
-    /// The loop it works on.
-    loop& home() const noexcept { return *live().home; }
+    io::file_kind kind() const noexcept { return live().kind; }
 
   private:
-    explicit pipe_end(detail::socket_state* state) noexcept : state_(state) {}
-    detail::socket_state& live() const noexcept {
-        OURO_ASSERT(state_, "a closed end of a pipe was used");
-        return *state_;
-    }
+    using owned_descriptor::owned_descriptor;
     friend result<struct pipe_ends> pipe(loop& home);
-    detail::socket_state* state_ = nullptr;
-    io::file_kind kind_ = io::file_kind::pipe;
 };
 
 /// Both ends of a pipe: what is written to the one is read from the other.

@@ -65,8 +65,9 @@ struct socket_state {
     };
 
     loop* home;
-    int fd;
-    list<use> uses;           // operations under way
+    int fd = -1;
+    io::file_kind kind = io::file_kind::socket;
+    list<use> uses{};         // operations under way
     unsigned references = 1;  // the socket and the operations
     bool closed = false;      // the socket has let go of it
 
@@ -76,6 +77,40 @@ struct socket_state {
     }
     void cancel_uses() noexcept;
     void drop() noexcept;
+};
+
+/// What a socket is, and an end of a pipe: an owned descriptor on a loop. Move-only.
+class owned_descriptor {
+  public:
+    /// Cancels what is under way, then closes. Idempotent.
+    void close() noexcept;
+    /// Gives the descriptor to the caller. Nothing may be under way.
+    int release() noexcept;
+    /// The descriptor, -1 when closed.
+    int fd() const noexcept { return state_ ? state_->fd : -1; }
+    /// True until closed.
+    explicit operator bool() const noexcept { return state_ != nullptr; }
+    /// The loop it works on.
+    loop& home() const noexcept { return *live().home; }
+
+  protected:
+    owned_descriptor() noexcept = default;
+    /// Has no descriptor yet: there is none to lose when there is no memory for the state.
+    explicit owned_descriptor(loop& home) : state_(new socket_state{.home = &home}) {}
+    /// Takes ownership of `fd`, which is closed when there is no memory for that.
+    owned_descriptor(loop& home, int fd);
+    owned_descriptor(owned_descriptor&& other) noexcept
+        : state_(std::exchange(other.state_, nullptr)) {}
+    owned_descriptor& operator=(owned_descriptor&& other) noexcept {
+        std::swap(state_, other.state_);
+        return *this;
+    }
+    ~owned_descriptor() { close(); }
+    socket_state& live() const noexcept {
+        OURO_ASSERT(state_, "a closed socket or pipe was used");
+        return *state_;
+    }
+    socket_state* state_ = nullptr;
 };
 
 /// "fd 7, peer 10.0.0.1:80", for reports; without the peer if it has no name.
@@ -218,16 +253,10 @@ class [[nodiscard]] accept_op : public socket_awaitable<accept_op, socket> {
 ///
 /// Threads  the loop's thread.
 /// Cost     every operation is one submission entry and no allocation.
-class socket {
+class socket : public detail::owned_descriptor {
   public:
     /// Refers to nothing.
     socket() noexcept = default;
-    socket(socket&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
-    socket& operator=(socket&& other) noexcept {
-        std::swap(state_, other.state_);
-        return *this;
-    }
-    ~socket() { close(); }
 
     /// A new socket. `family` as in socket(2); stream sockets by default.
     static result<socket> open(loop& home, int family, int type = SOCK_STREAM, int protocol = 0);
@@ -333,24 +362,8 @@ class socket {
     /// Errors  not connected; where it is no unix socket.
     result<peer_credentials> credentials() const;
 
-    /// Cancels what is under way, then closes. Idempotent.
-    void close() noexcept;
-    /// Gives the descriptor to the caller. Nothing may be under way.
-    int release() noexcept;
-    /// The descriptor, -1 when closed.
-    int fd() const noexcept { return state_ ? state_->fd : -1; }
-    /// True until closed.
-    explicit operator bool() const noexcept { return state_ != nullptr; }
-    /// The loop it works on.
-    loop& home() const noexcept { return *live().home; }
-
   private:
-    explicit socket(detail::socket_state* state) noexcept : state_(state) {}
-    detail::socket_state& live() const noexcept {
-        OURO_ASSERT(state_, "a closed socket was used");
-        return *state_;
-    }
-    detail::socket_state* state_ = nullptr;
+    using owned_descriptor::owned_descriptor;
 };
 
 }  // namespace ouro
