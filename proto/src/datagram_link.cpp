@@ -32,7 +32,7 @@ constexpr std::size_t usual_segment_bytes = 65'000;
 
 datagram_link::datagram_link(loop& home, int fd, std::shared_ptr<base_protocol> receiver,
                              const datagram_setup& how)
-    : socket_view(home, fd),
+    : transport_life(home, fd),
       datagram_receive_op(&received),
       datagram_send_op(&sent),
       remote_(how.remote),
@@ -41,11 +41,7 @@ datagram_link::datagram_link(loop& home, int fd, std::shared_ptr<base_protocol> 
       connected_(how.connected) {
     io::claim(home, fd);
     turn_end_hook::run = &flush_hook;
-    ready_node::run = &run_soon;
     timer_node::fire = &receive_again;
-    loop_resource::shut = [](loop_resource& self) noexcept {
-        static_cast<datagram_link&>(self).abort();
-    };
     attach(std::move(receiver));
     const bool is_udp = family_ == AF_INET || family_ == AF_INET6;
     one_by_one_ = room_bytes_ != 0 || !is_udp;
@@ -56,29 +52,10 @@ datagram_link::datagram_link(loop& home, int fd, std::shared_ptr<base_protocol> 
     if (!one_by_one_) (void)set_option(IPPROTO_UDP, UDP_GRO, 1);
 }
 
-datagram_link::~datagram_link() {
-    if (fd_ >= 0) io::close(*home_, fd_);  // never begun: its creator was cancelled
-}
-
 void datagram_link::attach(std::shared_ptr<base_protocol> receiver) {
     receiver_ = std::move(receiver);
     protocol_ = dynamic_cast<datagram_protocol*>(receiver_.get());
     OURO_ASSERT(protocol_, "a datagram endpoint needs a datagram_protocol");
-}
-
-void datagram_link::begin_soon(std::shared_ptr<datagram_link> self, wait_point* creator) {
-    self_ = std::move(self);
-    creator_ = creator;
-    add_resource(*home_, *this);
-    made_due_ = true;
-    schedule();
-}
-
-void datagram_link::call_made() noexcept {
-    guarded("connection_made", [this] { protocol_->connection_made(self_); });
-    begun_ = true;
-    if (may_receive()) arm_receive();
-    if (wait_point* creator = std::exchange(creator_, nullptr)) creator->complete_or_wake();
 }
 
 void datagram_link::set_protocol(std::shared_ptr<base_protocol> receiver) {
@@ -90,25 +67,12 @@ void datagram_link::set_protocol(std::shared_ptr<base_protocol> receiver) {
 
 // ---- what the ready queue runs for us
 
-void datagram_link::schedule() noexcept {
-    if (!ready_node::queued) make_ready(*home_, *this);
-}
-
-void datagram_link::run_soon(ready_node& node) noexcept {
-    static_cast<datagram_link&>(node).run_pending();
-}
-
-void datagram_link::run_pending() noexcept {
-    const auto keep = self_;
-    const context::use in(values_);
+void datagram_link::run_due() noexcept {
     retired_.clear();
-    if (std::exchange(made_due_, false)) call_made();
     for (error& each : std::exchange(errors_, {})) {
         guarded("error_received", [&] { protocol_->error_received(std::move(each)); });
     }
     if (std::exchange(held_due_, false)) deliver_held();
-    // A node that was queued again must not be freed: then in its next run.
-    if (lost_due_ && !ready_node::queued) lose();
 }
 
 /// The protocol hears of it from the ready queue, never from inside a call of its own.
@@ -121,15 +85,6 @@ void datagram_link::tell(error why) noexcept {
         return;  // counted all the same
     }
     schedule();
-}
-
-void datagram_link::report(const char* where, error why) noexcept try {
-    home_->call_exception_handler({.message = std::string("a protocol failed in ") + where,
-                                   .error = std::move(why),
-                                   .subject = describe(),
-                                   .created = {}});
-} catch (...) {
-    // No memory for the report.
 }
 
 std::string datagram_link::describe() const {
@@ -153,40 +108,21 @@ void datagram_link::close() {
     }
 }
 
-/// Drops what is queued, takes the operations back, then the endpoint is lost with `why`.
-void datagram_link::end(error why) noexcept {
-    if (ending_ || lost_) return;
-    closing_ = ending_ = true;
-    why_lost_ = std::move(why);
+void datagram_link::take_back() noexcept {
     held_.clear();
     turn_end_hook::unlink();
     stop_receiving();
     io::cancel(*home_, static_cast<datagram_send_op&>(*this));
-    settle();
-}
-
-/// Ends the endpoint once the kernel holds nothing of it.
-void datagram_link::settle() noexcept {
-    if (!ending_ || lost_ || lost_due_) return;
-    if (datagram_receive_op::in_flight || datagram_send_op::in_flight) return;
-    lost_due_ = true;
-    schedule();
 }
 
 void datagram_link::lose() noexcept {
-    const auto keep = self_;
-    lost_ = true;
     queue_.clear();
     local_ = local_address().value_or(address());
-    if (begun_) guarded("connection_lost", [this] { receiver_->connection_lost(why_lost_); });
-    if (wait_point* creator = std::exchange(creator_, nullptr)) creator->complete_or_wake();
-    io::close(*home_, std::exchange(fd_, -1));
-    remove_resource(*home_, *this);
-    receiver_.reset();
+    tell_lost();
     protocol_ = nullptr;
     inbox_.reset();
     outbox_.reset();
-    self_.reset();
+    let_go();
 }
 
 // ---- what may be asked

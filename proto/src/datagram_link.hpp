@@ -7,12 +7,10 @@
 
 #include <ouro/proto/datagram.hpp>
 #include <ouro/proto/flow_control.hpp>
-#include <ouro/runtime/context.hpp>
-#include <ouro/runtime/loop.hpp>
 #include <ouro/runtime/timer_node.hpp>
-#include <ouro/runtime/wait.hpp>
 
 #include "datagram_queue.hpp"
+#include "transport_life.hpp"
 
 namespace ouro::detail {
 
@@ -34,35 +32,22 @@ struct datagram_setup {
 
 /// The same states as a stream transport: made, open, closing (what is queued is sent), ending (the
 /// operations are taken back), lost. Errors of single datagrams change none of them.
-class datagram_link final : public datagram_transport,
-                            public socket_view,
+class datagram_link final : public transport_life<datagram_transport, socket_view>,
                             private datagram_receive_op,
                             private datagram_send_op,
                             private turn_end_hook,
-                            private ready_node,
-                            private timer_node,
-                            public loop_resource {
+                            private timer_node {
   public:
     datagram_link(loop& home, int fd, std::shared_ptr<base_protocol> receiver,
                   const datagram_setup& how);
-    ~datagram_link() override;
-
-    /// Makes it live from the next turn on, and wakes `creator` afterwards.
-    void begin_soon(std::shared_ptr<datagram_link> self, wait_point* creator);
-    /// The creator does not wait any more.
-    void forget_creator() noexcept { creator_ = nullptr; }
-
     void close() override;
-    bool is_closing() const noexcept override { return closing_; }
     void set_protocol(std::shared_ptr<base_protocol> receiver) override;
-    std::shared_ptr<base_protocol> get_protocol() const override { return receiver_; }
     std::any extra_info(std::string_view name) const override;
     bool is_reading() const noexcept override { return !paused_ && !closing_; }
     void pause_reading() override;
     void resume_reading() override;
     using datagram_transport::send_to;
     std::error_code send_to(bytes data, const address& to) override;
-    void abort() override { end({}); }
     std::error_code set_write_buffer_limits(std::ptrdiff_t high_bytes,
                                             std::ptrdiff_t low_bytes) override;
     std::pair<std::size_t, std::size_t> get_write_buffer_limits() const noexcept override {
@@ -109,24 +94,18 @@ class datagram_link final : public datagram_transport,
     // The rest.
     result<> change_membership(const address& group, unsigned interface_index, int v4, int v6);
     void attach(std::shared_ptr<base_protocol> receiver);
-    void call_made() noexcept;
     void tell(error why) noexcept;
-    void end(error why) noexcept;
-    void settle() noexcept;
-    void lose() noexcept;
-    void schedule() noexcept;
-    static void run_soon(ready_node& node) noexcept;
-    void run_pending() noexcept;
-    template <class Callback>
-    void guarded(const char* where, Callback&& callback) noexcept {
-        try {
-            callback();
-        } catch (...) {
-            report(where, error::from_exception(std::current_exception(), where));
-        }
+    void tell_made() override { protocol_->connection_made(self_); }
+    void start() noexcept override {
+        if (may_receive()) arm_receive();
     }
-    void report(const char* where, error why) noexcept;
-    std::string describe() const;
+    void run_due() noexcept override;
+    void take_back() noexcept override;
+    bool operations_out() const noexcept override {
+        return datagram_receive_op::in_flight || datagram_send_op::in_flight;
+    }
+    void lose() noexcept override;
+    std::string describe() const override;
 
     /// Memory for receives one at a time.
     struct inbox {
@@ -151,9 +130,6 @@ class datagram_link final : public datagram_transport,
         std::vector<std::byte> data;
     };
 
-    std::shared_ptr<datagram_link> self_;  // the loop's hold, until lost
-    context values_ = context::current();
-    std::shared_ptr<base_protocol> receiver_;
     datagram_protocol* protocol_ = nullptr;                // receiver_ as what it is
     std::vector<std::shared_ptr<base_protocol>> retired_;  // replaced, kept until the next turn
     const address remote_;
@@ -164,23 +140,15 @@ class datagram_link final : public datagram_transport,
     std::unique_ptr<inbox> inbox_;
     std::unique_ptr<outbox> outbox_;
     std::vector<held_datagram> held_;
-    std::vector<error> errors_;  // to be told
-    wait_point* creator_ = nullptr;
-    error why_lost_;
+    std::vector<error> errors_;           // to be told
     std::size_t room_bytes_ = 0;          // for one datagram, when they are received one at a time
     std::size_t most_segment_bytes_ = 0;  // of those the kernel may cut up; 0: none
     std::uint32_t dropped_sends_ = 0;
     const int family_;
     const bool connected_;
     bool one_by_one_ = false;  // receives into memory of its own
-    bool begun_ = false;
     bool paused_ = false;
-    bool closing_ = false;
-    bool ending_ = false;
-    bool lost_ = false;
-    bool made_due_ = false;  // what the ready node is queued for
     bool held_due_ = false;
-    bool lost_due_ = false;
 };
 
 }  // namespace ouro::detail

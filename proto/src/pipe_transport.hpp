@@ -5,86 +5,35 @@
 #include <string>
 #include <vector>
 
-#include <ouro/proto/flow_control.hpp>
 #include <ouro/proto/pipe.hpp>
-#include <ouro/runtime/context.hpp>
-#include <ouro/runtime/loop.hpp>
-#include <ouro/runtime/wait.hpp>
 
-#include "write_queue.hpp"
+#include "transport_life.hpp"
+#include "write_side.hpp"
 
 namespace ouro::detail {
 
-/// The life that both directions share: made -> open -> closing -> ending (its operations are
-/// taken back) -> lost. What it calls, it calls from the ready queue.
-class pipe_transport : public transport,
-                       public pipe_view,
-                       protected ready_node,
-                       public loop_resource {
+/// What both directions share.
+class pipe_transport : public transport_life<transport, pipe_view> {
   public:
     pipe_transport(loop& home, io::file_kind kind, std::shared_ptr<base_protocol> receiver);
-    ~pipe_transport() override;
     /// From here on `fd` is its own.
     void own(int fd) noexcept;
-    /// Makes it live in the next turn, and wakes `creator` then.
-    void begin_soon(std::shared_ptr<pipe_transport> self, wait_point* creator);
-    /// The creator does not wait any more.
-    void forget_creator() noexcept { creator_ = nullptr; }
 
     using write_transport::write;
-    bool is_closing() const noexcept override { return closing_; }
-    std::shared_ptr<base_protocol> get_protocol() const override { return receiver_; }
     std::any extra_info(std::string_view name) const override;
-    void abort() override { end({}); }
 
   protected:
-    /// What comes after `connection_made`.
-    virtual void start() = 0;
-    /// The rest of what is due in this turn.
-    virtual void run_due() noexcept {}
-    /// Asks the operations to come back, and drops what is kept.
-    virtual void take_back() noexcept = 0;
-    virtual bool operations_out() const noexcept = 0;
-    /// What a lost transport does not need any more.
-    virtual void let_go() noexcept {}
-
-    /// Takes the operations back, then the connection is lost with `why`. The first reason counts.
-    void end(error why) noexcept;
-    void settle() noexcept;
-    void schedule() noexcept;
+    void tell_made() override;
+    void run_due() noexcept override { retired_.clear(); }
+    void lose() noexcept override;
+    std::string describe() const override;
     void replace(std::shared_ptr<base_protocol> receiver);
-    void report(const char* where, error why) noexcept;
-    void report_thrown(const char* where) noexcept;
-    template <class Callback>
-    void guarded(const char* where, Callback&& callback) noexcept {
-        try {
-            callback();
-        } catch (...) {
-            report_thrown(where);
-        }
-    }
-
-    context values_ = context::current();  // what callbacks run with (rule 291)
-    std::shared_ptr<base_protocol> receiver_;
-    bool begun_ = false;    // connection_made has returned
-    bool closing_ = false;  // no input is delivered, no output taken
-    bool ending_ = false;   // connection_lost is due once the operations are back
-    bool lost_ = false;
 
   private:
-    static void run_soon(ready_node& node) noexcept;
-    void call_made() noexcept;
-    void lose() noexcept;
-
-    std::shared_ptr<pipe_transport> self_;                 // the loop's hold, until lost
     std::vector<std::shared_ptr<base_protocol>> retired_;  // replaced, kept until the next turn
-    wait_point* creator_ = nullptr;
-    error why_lost_;
-    bool made_due_ = false;  // what the ready node is queued for
-    bool lost_due_ = false;
 };
 
-// The operations; each is a base so that a completion leads to the transport by a cast.
+// Each is a base so that a completion leads to the transport by a cast.
 struct file_op : op {
     using op::op;
 };
@@ -122,11 +71,11 @@ class read_pipe final : public pipe_transport, private file_op {
     std::size_t get_write_buffer_size() const noexcept override { return 0; }
 
   private:
-    void start() override { arm(); }
+    void start() noexcept override { arm(); }
     void run_due() noexcept override;
     void take_back() noexcept override;
     bool operations_out() const noexcept override { return file_op::in_flight; }
-    void let_go() noexcept override;
+    void lose() noexcept override;
 
     void attach(std::shared_ptr<base_protocol> receiver);
     bool may_read() const noexcept {
@@ -162,29 +111,13 @@ class read_pipe final : public pipe_transport, private file_op {
 };
 
 /// A transport that writes.
-class write_pipe final : public pipe_transport,
-                         private file_op,
-                         private watch_op,
-                         private turn_end_hook {
+class write_pipe final : public write_side<pipe_transport>, private watch_op {
   public:
     write_pipe(loop& home, io::file_kind kind, std::shared_ptr<base_protocol> receiver);
 
     void close() override;
     void set_protocol(std::shared_ptr<base_protocol> receiver) override;
-    using write_transport::write;
-    std::error_code write(bytes data) override;
-    std::error_code write(std::vector<std::byte>&& data) override;
-    std::error_code writelines(std::span<const bytes> chunks) override;
     std::error_code write_eof() override;
-    bool can_write_eof() const noexcept override { return true; }
-    std::error_code set_write_buffer_limits(std::ptrdiff_t high_bytes,
-                                            std::ptrdiff_t low_bytes) override;
-    std::pair<std::size_t, std::size_t> get_write_buffer_limits() const noexcept override {
-        return flow_.limits();
-    }
-    std::size_t get_write_buffer_size() const noexcept override {
-        return ending_ ? 0 : queue_.size();
-    }
 
     // It does not read (rule 485).
     bool is_reading() const noexcept override { return false; }
@@ -192,18 +125,18 @@ class write_pipe final : public pipe_transport,
     void resume_reading() override;
 
   private:
-    void start() override;
+    void start() noexcept override;
     void take_back() noexcept override;
     bool operations_out() const noexcept override {
-        return file_op::in_flight || watch_op::in_flight;
+        return transmit_op::in_flight || watch_op::in_flight;
     }
-    void let_go() noexcept override { queue_.clear(); }
+    void lose() noexcept override;
 
-    std::size_t write_directly(bytes data) noexcept;
-    void torn() noexcept;
-    void queued();
-    void pause_if_above();
-    void offer_now() noexcept;
+    std::optional<std::error_code> turned_away(std::size_t) noexcept override {
+        return std::error_code();  // rule 488
+    }
+    result<std::size_t> offer(bytes data) noexcept override;
+    const char* doing() const noexcept override { return "write"; }
     static void flush_hook(turn_end_hook& hook) noexcept;
     void flush() noexcept;
     static void written(op& done) noexcept;
@@ -212,9 +145,6 @@ class write_pipe final : public pipe_transport,
     static void reader_gone(op& done) noexcept;
     void lonely() noexcept;
 
-    write_queue queue_;
-    flow_control flow_;
-    bool full_ = false;   // it took less than it was offered
     bool alone_ = false;  // the reader is gone
 };
 

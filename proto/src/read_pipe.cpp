@@ -155,6 +155,7 @@ void read_pipe::resume_reading() {
 }
 
 void read_pipe::run_due() noexcept {
+    pipe_transport::run_due();
     try {
         if (std::exchange(held_due_, false)) deliver_held();
     } catch (...) {
@@ -198,10 +199,11 @@ void read_pipe::take_back() noexcept {
     stop();
 }
 
-void read_pipe::let_go() noexcept {
+void read_pipe::lose() noexcept {
     lender_.reset();
     streaming_ = nullptr;
     buffered_ = nullptr;
+    pipe_transport::lose();
 }
 
 }  // namespace ouro::detail

@@ -1,5 +1,4 @@
-// How a stream transport writes: small writes are staged and leave together, large ones are offered
-// at once, one send is under way at a time.
+// How a stream transport hands over what was written.
 #include "stream_transport.hpp"
 
 #include <cerrno>
@@ -9,9 +8,6 @@
 namespace ouro::detail {
 namespace {
 
-// A write of this size to an idle transport goes to the socket at once: the call costs less than
-// the copy it saves.
-constexpr std::size_t direct_write_bytes = 16 * 1024;
 // Sends up to this size need no completion when nobody waits for their end.
 constexpr std::size_t fast_send_bytes = 16 * 1024;
 // Pieces of one vectored send; far below the system's limit of 1024 (rule 336).
@@ -21,82 +17,10 @@ constexpr std::uint32_t quiet_drops = 5;
 
 }  // namespace
 
-std::error_code stream_transport::write(bytes data) {
-    if (refuses_writes()) return refusal();
-    if (data.empty() || (closing_ && drop_write())) return {};
-    const std::size_t total = data.size();
-    if (total >= direct_write_bytes && queue_.empty() && !transmit_op::in_flight) {
-        data = data.subspan(write_directly(data));
-        if (data.empty() || ending_) return {};
-    }
-    try {
-        queue_.append(data);
-    } catch (...) {
-        if (data.size() < total) torn();
-        throw;
-    }
-    queued();
-    return {};
-}
-
-/// A write was taken in part, and there is no memory for the rest: the stream cannot go on as if
-/// nothing had been written.
-void stream_transport::torn() noexcept {
-    end(error(std::errc::not_enough_memory, "write (a part of it was sent)"));
-}
-
-/// Offers a large write to the socket before any of it is copied; returns the bytes taken.
-std::size_t stream_transport::write_directly(bytes data) noexcept {
-    auto taken = io::try_send(*home_, fd_, data);
-    if (taken) {
-        full_ = *taken < data.size();
-        bytes_sent_ += *taken;
-        return *taken;
-    }
-    if (taken.error() == std::errc::resource_unavailable_try_again) {
-        full_ = true;
-    } else {
-        end(taken.error().while_doing("send"));
-    }
-    return 0;
-}
-
-/// Something was added to the queue.
-void stream_transport::queued() {
-    schedule_flush();
-    if (flow_.above(queue_.size())) pause_if_above();
-}
-
-std::error_code stream_transport::write(std::vector<std::byte>&& data) {
-    if (refuses_writes()) return refusal();
-    if (data.empty() || (closing_ && drop_write())) return {};
-    queue_.append(std::move(data));
-    queued();
-    return {};
-}
-
-std::error_code stream_transport::write(buffer_lease data) {
-    if (refuses_writes()) return refusal();
-    if (data.empty() || (closing_ && drop_write())) return {};
-    queue_.append(std::move(data));
-    queued();
-    return {};
-}
-
-std::error_code stream_transport::writelines(std::span<const bytes> chunks) {
-    if (refuses_writes()) return refusal();
-    std::size_t total = 0;
-    for (const bytes chunk : chunks) total += chunk.size();
-    if (total == 0 || (closing_ && drop_write())) return {};
-    const std::size_t before = queue_.size();
-    try {
-        for (const bytes chunk : chunks) queue_.append(chunk);
-    } catch (...) {
-        if (queue_.size() > before) torn();
-        throw;
-    }
-    queued();
-    return {};
+std::optional<std::error_code> stream_transport::turned_away(std::size_t size) noexcept {
+    if (refuses_) return refusal();
+    if (size == 0 || (closing_ && drop_write())) return std::error_code();
+    return std::nullopt;
 }
 
 /// True when the connection is past writing. While a closing one still flushes, writes go along
@@ -114,36 +38,10 @@ bool stream_transport::drop_write() noexcept {
     return true;
 }
 
-/// Before the protocol is told to pause, the kernel is offered what it can take (rules 280, 731).
-void stream_transport::pause_if_above() {
-    if (flow_.above(queue_.size()) && !flow_.paused()) {
-        if (!transmit_op::in_flight && !full_) offer_now();
-        if (ending_) return;
-        if (flow_.should_pause(queue_.size())) {
-            ++high_water_hits_;
-            paused_at_ = turn_time(*home_);
-            guarded("pause_writing", [this] { receiver_->pause_writing(); });
-        }
-    }
-}
-
-void stream_transport::offer_now() noexcept {
-    while (!queue_.empty()) {
-        auto taken = io::try_send(*home_, fd_, queue_.front());
-        if (!taken) {
-            if (taken.error() == std::errc::resource_unavailable_try_again) break;
-            return end(taken.error().while_doing("send"));
-        }
-        const bool all = *taken == queue_.front().size();
-        queue_.consume(*taken);
-        bytes_sent_ += *taken;
-        if (!all) break;
-    }
-    full_ = !queue_.empty();
-}
-
-void stream_transport::schedule_flush() noexcept {
-    if (!transmit_op::in_flight && !turn_end_hook::linked()) at_turn_end(*home_, *this);
+result<std::size_t> stream_transport::offer(bytes data) noexcept {
+    auto taken = io::try_send(*home_, fd_, data);
+    if (taken) bytes_sent_ += *taken;
+    return taken;
 }
 
 void stream_transport::flush_hook(turn_end_hook& hook) noexcept {
@@ -213,10 +111,7 @@ void stream_transport::sent_otherwise(std::int32_t res) noexcept {
     }
     slow_ = false;
     if (!queue_.empty()) may_send_fast() ? send_fast() : send_slowly();
-    if (flow_.should_resume(queue_.size())) {
-        paused_time_ += turn_time(*home_) - paused_at_;
-        guarded("resume_writing", [this] { receiver_->resume_writing(); });
-    }
+    relieve();
     if (queue_.empty() && !ending_) drained();
 }
 
@@ -234,15 +129,8 @@ void stream_transport::drained() {
 std::error_code stream_transport::write_eof() {
     if (closing_ || eof_wanted_) return {};
     if (sending_file_) return refusal();
-    eof_wanted_ = true;
+    eof_wanted_ = refuses_ = true;
     if (queue_.empty() && !transmit_op::in_flight) drained();
-    return {};
-}
-
-std::error_code stream_transport::set_write_buffer_limits(std::ptrdiff_t high_bytes,
-                                                          std::ptrdiff_t low_bytes) {
-    if (auto refused = flow_.set_limits(high_bytes, low_bytes)) return refused;
-    if (!lost_ && !ending_) pause_if_above();
     return {};
 }
 

@@ -68,10 +68,14 @@ class file_sender final : public file_outlet {
   public:
     explicit file_sender(std::shared_ptr<stream_transport> link) : link_(std::move(link)) {
         link_->sending_file_ = this;
+        link_->refuses_ = true;
     }
     file_sender(const file_sender&) = delete;
     file_sender& operator=(const file_sender&) = delete;
-    ~file_sender() { link_->sending_file_ = nullptr; }
+    ~file_sender() {
+        link_->sending_file_ = nullptr;
+        link_->refuses_ = false;
+    }
 
     task<> ready() override {
         while (!link_->ending_ && !idle()) co_await room_wait(waiting_);

@@ -22,12 +22,8 @@ constexpr std::size_t aligned(std::size_t bytes) noexcept {
 }  // namespace
 
 stream_transport::stream_transport(loop& home, int fd, std::shared_ptr<base_protocol> receiver)
-    : socket_view(home, fd), receive_op(&received), transmit_op(&sent) {
+    : write_side(&sent, home, fd), receive_op(&received) {
     turn_end_hook::run = &flush_hook;
-    ready_node::run = &run_soon;
-    loop_resource::shut = [](loop_resource& self) noexcept {
-        static_cast<stream_transport&>(self).abort();
-    };
     attach(std::move(receiver));
     capture_names();
     io::claim(home, fd);
@@ -37,10 +33,6 @@ void stream_transport::set_no_delay() noexcept {
     if (auto kind = family(); kind && *kind != AF_UNIX) {
         (void)set_option(IPPROTO_TCP, TCP_NODELAY, 1);  // not TCP after all: nothing to delay
     }
-}
-
-stream_transport::~stream_transport() {
-    if (fd_ >= 0) io::close(*home_, fd_);  // never begun: its creator was cancelled
 }
 
 /// Keeps both addresses, each in as many bytes as it has: they are all an idle connection
@@ -83,34 +75,11 @@ void stream_transport::begin(std::shared_ptr<stream_transport> self, list<loop_r
     call_made();
 }
 
-void stream_transport::begin_soon(std::shared_ptr<stream_transport> self, wait_point* creator) {
-    self_ = std::move(self);
-    creator_ = creator;
-    add_resource(*home_, *this);
-    made_due_ = true;
-    schedule();
-}
-
-void stream_transport::call_made() noexcept {
+void stream_transport::tell_made() {
     made_at_ = turn_time(*home_);
-    guarded("connection_made", [this] {
-        auto self = std::static_pointer_cast<transport>(self_);
-        streaming_  ? streaming_->connection_made(std::move(self))
-        : buffered_ ? buffered_->connection_made(std::move(self))
-                    : leasing_->connection_made(std::move(self));
-    });
-    begun_ = true;
-    if (may_receive()) arm_receive();
-    if (wait_point* creator = std::exchange(creator_, nullptr)) creator->complete_or_wake();
-}
-
-void stream_transport::report(const char* where, error why) noexcept try {
-    home_->call_exception_handler({.message = std::string("a protocol failed in ") + where,
-                                   .error = std::move(why),
-                                   .subject = describe(),
-                                   .created = {}});
-} catch (...) {
-    // No memory for the report.
+    streaming_  ? streaming_->connection_made(self_)
+    : buffered_ ? buffered_->connection_made(self_)
+                : leasing_->connection_made(self_);
 }
 
 std::string stream_transport::describe() const {
@@ -120,28 +89,14 @@ std::string stream_transport::describe() const {
 
 // ---- what the ready queue runs for us
 
-void stream_transport::schedule() noexcept {
-    if (!ready_node::queued) make_ready(*home_, *this);
-}
-
-void stream_transport::run_soon(ready_node& node) noexcept {
-    static_cast<stream_transport&>(node).run_pending();
-}
-
-void stream_transport::run_pending() noexcept {
-    const auto keep = self_;
-    const context::use in(values_);
+void stream_transport::run_due() noexcept {
     if (aside_) aside_->retired.clear();
-    if (std::exchange(made_due_, false)) call_made();
-    if (std::exchange(held_due_, false)) {
-        try {
-            deliver_held();
-        } catch (...) {
-            end(error(std::errc::not_enough_memory, "hold received data"));
-        }
+    if (!std::exchange(held_due_, false)) return;
+    try {
+        deliver_held();
+    } catch (...) {
+        end(error(std::errc::not_enough_memory, "hold received data"));
     }
-    // A node that was queued again must not be freed: then in its next run.
-    if (lost_due_ && !ready_node::queued) lose();
 }
 
 void stream_transport::set_protocol(std::shared_ptr<base_protocol> receiver) {
@@ -178,17 +133,11 @@ void stream_transport::abort() {
     end({});
 }
 
-/// Drops output, takes the operations back, then the connection is lost with `why`. The first
-/// reason counts.
-void stream_transport::end(error why) noexcept {
-    if (ending_ || lost_) return;
-    closing_ = ending_ = true;
-    why_lost_ = std::move(why);
+void stream_transport::take_back() noexcept {
     if (aside_) aside_->drop_input();
     turn_end_hook::unlink();
     stop_receiving();
     io::cancel(*home_, static_cast<transmit_op&>(*this));
-    settle();
 }
 
 /// A callback of the protocol failed.
@@ -202,33 +151,20 @@ void stream_transport::fail_thrown(const char* where) noexcept {
     fail(where, error::from_exception(std::current_exception(), where));
 }
 
-/// Ends the connection once the kernel holds nothing of it (rules 725, 726).
-void stream_transport::settle() noexcept {
-    if (!ending_ || lost_ || lost_due_) return;
-    if (receive_op::in_flight || transmit_op::in_flight) return;
-    tell_file();
-    lost_due_ = true;
-    schedule();
-}
-
 void stream_transport::lose() noexcept {
-    const auto keep = self_;
-    lost_ = true;
+    tell_file();
     const std::size_t dropped_bytes = queue_.size();
     queue_.clear();
-    if (begun_) guarded("connection_lost", [this] { receiver_->connection_lost(why_lost_); });
-    if (wait_point* creator = std::exchange(creator_, nullptr)) creator->complete_or_wake();
+    tell_lost();
     if (flow_.paused()) paused_time_ += turn_time(*home_) - paused_at_;
     if (begun_ && logs_connections(*home_)) log_end(dropped_bytes);
-    io::close(*home_, std::exchange(fd_, -1));
-    remove_resource(*home_, *this);
-    receiver_.reset();
     aside_.reset();
     streaming_ = nullptr;
     buffered_ = nullptr;
     leasing_ = nullptr;
-    if (const auto server = std::exchange(server_, nullptr)) server->client_gone();
-    self_.reset();
+    const auto server = std::exchange(server_, nullptr);
+    let_go();
+    if (server) server->client_gone();
 }
 
 void stream_transport::log_end(std::size_t dropped_bytes) noexcept {

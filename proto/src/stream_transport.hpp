@@ -5,86 +5,46 @@
 #include <vector>
 
 #include <ouro/net/send_file.hpp>
-#include <ouro/proto/flow_control.hpp>
 #include <ouro/proto/transport.hpp>
-#include <ouro/runtime/context.hpp>
-#include <ouro/runtime/loop.hpp>
-#include <ouro/runtime/wait.hpp>
 
-#include "write_queue.hpp"
+#include "transport_life.hpp"
+#include "write_side.hpp"
 
 namespace ouro::detail {
 
 class server_state;
 class file_sender;
 
-// The two operations of a transport; each is a base so that a completion leads to the transport by
-// a cast.
+// A base, so that a completion leads to the transport by a cast.
 struct receive_op : op {
     using op::op;
 };
-struct transmit_op : op {
-    using op::op;
-};
 
-/// States, and what may happen in them:
-///
-///   made -> open -> (peer's end of stream, kept open) -> closing: flushing -> ending: cancelling
-///   -> lost
-///
-/// `closing` refuses new input and lets output drain; `ending` drops output and waits for the
-/// operations to come back; then `connection_lost` is called from the ready queue, the descriptor
-/// is closed, and the transport lets go of itself.
-class stream_transport final : public transport,
-                               public socket_view,
-                               private receive_op,
-                               private transmit_op,
-                               private turn_end_hook,
-                               private ready_node,
-                               public loop_resource {
+using stream_life = transport_life<transport, socket_view>;
+
+class stream_transport final : public write_side<stream_life>, private receive_op {
   public:
     stream_transport(loop& home, int fd, std::shared_ptr<base_protocol> receiver);
-    ~stream_transport() override;
 
     /// Makes the connection live: `connection_made`, then reading. From the loop's run phase.
     void begin(std::shared_ptr<stream_transport> self, list<loop_resource>& owner,
                std::shared_ptr<server_state> accepted_by);
-    /// The same from anywhere: queues it, and wakes `creator` afterwards, if there is one.
-    void begin_soon(std::shared_ptr<stream_transport> self, wait_point* creator);
     /// Answers leave at once (rule 343). Accepted sockets have it from their listener.
     void set_no_delay() noexcept;
     /// Output is dropped, and `connection_lost` is due.
     bool is_ending() const noexcept { return ending_; }
-    /// The creator does not wait any more.
-    void forget_creator() noexcept { creator_ = nullptr; }
 
     void close() override;
-    bool is_closing() const noexcept override { return closing_; }
     void set_protocol(std::shared_ptr<base_protocol> receiver) override;
-    std::shared_ptr<base_protocol> get_protocol() const override { return receiver_; }
     std::any extra_info(std::string_view name) const override;
     bool is_reading() const noexcept override { return !paused_ && !closing_; }
     void pause_reading() override;
     void resume_reading() override;
-    using write_transport::write;
-    std::error_code write(bytes data) override;
-    std::error_code write(std::vector<std::byte>&& data) override;
-    std::error_code write(buffer_lease data) override;
-    std::error_code writelines(std::span<const bytes> chunks) override;
     std::error_code write_eof() override;
-    bool can_write_eof() const noexcept override { return true; }
     void abort() override;
     /// As `ouro::sendfile`.
     static task<std::uint64_t> send_file(std::shared_ptr<stream_transport> link, int file,
                                          sendfile_options how);
-    std::error_code set_write_buffer_limits(std::ptrdiff_t high_bytes,
-                                            std::ptrdiff_t low_bytes) override;
-    std::pair<std::size_t, std::size_t> get_write_buffer_limits() const noexcept override {
-        return flow_.limits();
-    }
-    std::size_t get_write_buffer_size() const noexcept override {
-        return ending_ ? 0 : queue_.size();
-    }
     transport_statistics statistics() const noexcept override;
 
   private:
@@ -141,12 +101,10 @@ class stream_transport final : public transport,
     void hold_end(bool eof, error failure);
 
     // Writing.
+    std::optional<std::error_code> turned_away(std::size_t size) noexcept override;
     bool drop_write() noexcept;
-    std::size_t write_directly(bytes data) noexcept;
-    void queued();
-    void torn() noexcept;
-    void offer_now() noexcept;
-    void schedule_flush() noexcept;
+    result<std::size_t> offer(bytes data) noexcept override;
+    const char* doing() const noexcept override { return "send"; }
     void flush() noexcept;
     void send_fast() noexcept;
     void send_slowly() noexcept;
@@ -160,80 +118,53 @@ class stream_transport final : public transport,
     }
     /// Nobody may be waiting for the end of a fast send: only the next wake-up tells of it.
     bool may_send_fast() const noexcept;
-    /// A write now would not be in order.
-    bool refuses_writes() const noexcept { return eof_wanted_ || sending_file_; }
     std::error_code refusal() const noexcept;
     friend class file_sender;
     void tell_file() noexcept;
     void drained();
-    void pause_if_above();
 
-    // The end.
-    void end(error why) noexcept;
+    // The life.
+    void tell_made() override;
+    void start() noexcept override {
+        if (may_receive()) arm_receive();
+    }
+    void run_due() noexcept override;
+    void take_back() noexcept override;
+    bool operations_out() const noexcept override {
+        return receive_op::in_flight || transmit_op::in_flight;
+    }
+    void lose() noexcept override;
+    void log_end(std::size_t dropped_bytes) noexcept;
     void fail(const char* where, error why) noexcept;
     void fail_thrown(const char* where) noexcept;
-    void settle() noexcept;
-    void lose() noexcept;
-    void log_end(std::size_t dropped_bytes) noexcept;
-    static void run_soon(ready_node& node) noexcept;
-    void run_pending() noexcept;
-    void schedule() noexcept;
-    /// Calls into the protocol; what it throws is reported.
-    template <class Callback>
-    void guarded(const char* where, Callback&& callback) noexcept {
-        try {
-            callback();
-        } catch (...) {
-            report(where, error::from_exception(std::current_exception(), where));
-        }
-    }
-    void report(const char* where, error why) noexcept;
     void attach(std::shared_ptr<base_protocol> receiver);
-    void call_made() noexcept;
     void capture_names() noexcept;
     address kept_name(bool of_peer) const noexcept;
-    std::string describe() const;
+    std::string describe() const override;
 
-    std::shared_ptr<stream_transport> self_;  // the loop's hold, until lost
-    context values_ = context::current();     // what callbacks run with (rule 291)
-    std::shared_ptr<base_protocol> receiver_;
     protocol* streaming_ = nullptr;  // receiver_ as what it is: one of the three
     buffered_protocol* buffered_ = nullptr;
     lease_protocol* leasing_ = nullptr;
-    write_queue queue_;
-    flow_control flow_;
     std::unique_ptr<input_aside> aside_;
     std::shared_ptr<server_state> server_;
-    std::unique_ptr<std::byte[]> names_;  // the addresses at the start: the own one, the peer's
-    wait_point* creator_ = nullptr;
+    std::unique_ptr<std::byte[]> names_;   // the addresses at the start: the own one, the peer's
     file_sender* sending_file_ = nullptr;  // the transfer under way
-    error why_lost_;
     std::uint64_t bytes_received_ = 0;
     std::uint64_t bytes_sent_ = 0;
     clock::time_point made_at_;
     clock::time_point queued_at_;   // the oldest byte, while `slow_`
     clock::time_point offered_at_;  // the send under way was started, while `slow_`
-    clock::time_point paused_at_;   // the protocol was, while it is
-    clock::duration paused_time_{};
-    std::uint32_t high_water_hits_ = 0;
     std::uint32_t dropped_writes_ = 0;
     std::uint8_t local_name_bytes_ = 0;
     std::uint8_t peer_name_bytes_ = 0;
-    bool begun_ = false;   // connection_made has returned
-    bool paused_ = false;  // pause_reading
-    bool at_eof_ = false;  // the peer's end of stream was seen
-    bool direct_ = false;  // the receive under way goes into the protocol's memory
-    bool closing_ = false;
-    bool ending_ = false;  // connection_lost is due once the operations are back
-    bool lost_ = false;
+    bool paused_ = false;      // pause_reading
+    bool at_eof_ = false;      // the peer's end of stream was seen
+    bool direct_ = false;      // the receive under way goes into the protocol's memory
     bool eof_wanted_ = false;  // write_eof was called
     bool eof_sent_ = false;
-    bool full_ = false;  // the socket took less than it was offered: the next send waits for room
     bool slow_ = false;  // the send under way is one whose end is waited for
     bool aborted_ = false;
     bool ended_by_peer_ = false;  // its end of stream made us close
-    bool made_due_ = false;       // what the ready node is queued for
-    bool lost_due_ = false;
     bool held_due_ = false;
 };
 
