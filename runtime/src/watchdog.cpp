@@ -127,7 +127,7 @@ answer sample_thread(loop_state& of, std::uint64_t beat) noexcept {
         }  // it was about to
         break;
     }
-    the_sample.now.store(sample::idle, std::memory_order_relaxed);
+    (void)the_sample.now.exchange(sample::idle, std::memory_order_acquire);  // all of it is there
     return the_sample.same_step ? answer::full : answer::another_step;
 }
 

@@ -41,16 +41,18 @@ BOOST_AUTO_TEST_CASE(a_post_wakes_a_loop_that_sleeps_without_a_timer) {
     each([](loop& home) {
         std::thread::id ran_on;
         std::thread other;
+        bool posted = false;
         home.call_soon([&] {
             other = std::thread([&, handle = home.get_handle()] {
-                BOOST_TEST(handle.post([&] {
+                posted = handle.post([&] {
                     ran_on = std::this_thread::get_id();
                     home.stop();
-                }));
+                });
             });
         });
         home.run_forever();
         other.join();
+        BOOST_TEST(posted);
         BOOST_TEST((ran_on == std::this_thread::get_id()));
     });
 }
@@ -165,11 +167,13 @@ BOOST_AUTO_TEST_CASE(a_storm_of_posts_from_many_threads_beside_timers_loses_noth
 BOOST_AUTO_TEST_CASE(a_stop_from_another_thread_ends_the_run) {
     each([](loop& home) {
         std::thread other;
+        bool asked = false;
         home.call_soon([&] {
-            other = std::thread([handle = home.get_handle()] { BOOST_TEST(handle.stop()); });
+            other = std::thread([&, handle = home.get_handle()] { asked = handle.stop(); });
         });
         home.run_forever();
         other.join();
+        BOOST_TEST(asked);
         BOOST_TEST(!home.is_running());
     });
 }

@@ -36,13 +36,18 @@ OURO_KERNEL_TEST(a_result_comes_from_another_thread, "threads") {
     remote_promise<std::string> maker;
     auto made = maker.get_future();
     BOOST_TEST(!maker.abandoned());
-    const std::jthread other([maker = std::move(maker)]() mutable {
-        BOOST_TEST(maker.set_value("from afar"));
-        BOOST_TEST(!maker.set_value("again"));
-        BOOST_TEST(!maker);
+    bool first = false, second = true, left = true;
+    std::jthread other([&, maker = std::move(maker)]() mutable {
+        first = maker.set_value("from afar");
+        second = maker.set_value("again");
+        left = static_cast<bool>(maker);
     });
     const std::string got = co_await std::move(made);
     BOOST_TEST(got == "from afar");
+    other.join();
+    BOOST_TEST(first);
+    BOOST_TEST(!second);
+    BOOST_TEST(!left);
 }
 
 OURO_KERNEL_TEST(failures_and_exceptions_come_from_another_thread, "threads") {
@@ -50,11 +55,12 @@ OURO_KERNEL_TEST(failures_and_exceptions_come_from_another_thread, "threads") {
     const auto failed = fails.get_future();
     const auto thrown = throws.get_future();
     const auto copied = copies.get_future();
-    const std::jthread other([fails = std::move(fails), throws = std::move(throws),
-                              copies = std::move(copies)]() mutable {
-        BOOST_TEST(fails.set_error(error(errc::unsupported, "fly")));
-        BOOST_TEST(throws.set_exception(std::make_exception_ptr(std::runtime_error("crashed"))));
-        BOOST_TEST(copies.set_result({}));
+    int sent = 0;
+    std::jthread other([&sent, fails = std::move(fails), throws = std::move(throws),
+                        copies = std::move(copies)]() mutable {
+        sent += fails.set_error(error(errc::unsupported, "fly"));
+        sent += throws.set_exception(std::make_exception_ptr(std::runtime_error("crashed")));
+        sent += copies.set_result({});
     });
     const auto outcome = co_await as_result(failed.wait());
     BOOST_TEST((outcome.error() == errc::unsupported));
@@ -67,6 +73,8 @@ OURO_KERNEL_TEST(failures_and_exceptions_come_from_another_thread, "threads") {
     }
     BOOST_TEST(caught == "crashed");
     co_await copied;
+    other.join();
+    BOOST_TEST(sent == 3);
 }
 
 OURO_KERNEL_TEST(a_promise_dropped_on_another_thread_breaks_the_future, "threads") {
@@ -129,12 +137,16 @@ OURO_KERNEL_TEST(a_value_nobody_waits_for_dies_on_the_loop, "threads") {
     remote_promise<last_seen> maker, last;
     (void)maker.get_future();
     auto all_sent = last.get_future();
-    const std::jthread other([maker = std::move(maker), last = std::move(last), died]() mutable {
-        BOOST_TEST(maker.abandoned());
-        BOOST_TEST(maker.set_value(died));
+    bool abandoned = false, sent = false;
+    std::jthread other([&, maker = std::move(maker), last = std::move(last)]() mutable {
+        abandoned = maker.abandoned();
+        sent = maker.set_value(died);
         last.set_value(nullptr);
     });
     co_await std::move(all_sent);
+    other.join();
+    BOOST_TEST(abandoned);
+    BOOST_TEST(sent);
     BOOST_TEST((*died == std::this_thread::get_id()));
 }
 
