@@ -133,12 +133,9 @@ void require_open_loop(loop& home, const char* what) { home.state().require_usab
 // ---- running
 
 void task_core::start_now() noexcept {
-    task_core*& current = home_->state().current_task;
-    task_core* const outer = std::exchange(current, nullptr);
     started_ = true;
     running = root_;
-    step();
-    current = outer;
+    step(std::exchange(home_->state().current_task, nullptr));
 }
 
 /// Queues the next step: the first one, or the one after `waking` has ended.
@@ -193,8 +190,10 @@ void task_core::step_otherwise(wait_point& waking) noexcept {
     step();
 }
 
-/// Resumes frames until none is left that can go on. The only place that resumes one.
-void task_core::step() noexcept {
+/// Resumes frames until none is left that can go on. The only place that resumes one. `outer` is
+/// the task inside whose step this one is, if it is an eager one; it is current again before this
+/// one's end, which destroys what was given to its frame.
+void task_core::step(task_core* outer) noexcept {
     loop_state& state = home_->state();
     OURO_ASSERT(!state.current_task, "a task was stepped from inside another one's step");
     state.current_task = this;
@@ -217,7 +216,7 @@ void task_core::step() noexcept {
         }
     }
     running = nullptr;
-    state.current_task = nullptr;
+    state.current_task = outer;
     since_ = state.turn_began;
     if (finished) {
         if (!done()) finish();

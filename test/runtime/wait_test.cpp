@@ -189,6 +189,32 @@ OURO_WHOLE_TEST(a_wait_gives_back_what_it_was_granted_when_a_cancellation_takes_
     giver->open->wake_failed(errc::no_address);
     failed.cancel();
     co_await settle();
+// rules 127, 131
+OURO_WHOLE_TEST(what_the_end_of_an_eager_task_completes_is_resumed_after_the_task_around_it,
+                "ends a wait by hand that is there only if each step before was done") {
+    struct completes_when_gone {
+        ~completes_when_gone() {
+            if (*open) std::exchange(*open, nullptr)->complete_or_wake();
+        }
+        manual_wait** open;
+    };
+    auto open = std::make_shared<manual_wait*>(nullptr);
+    auto steps = std::make_shared<int>(0);
+    auto waiting = spawn([open, steps]() -> task<> {
+        (void)co_await manual_wait(open.get());
+        ++*steps;
+    });
+    co_await settle();
+    // An argument dies with the frame, when the task has ended.
+    auto eager = [](std::unique_ptr<completes_when_gone>) -> task<> { co_return; };
+    auto gone = std::make_unique<completes_when_gone>(open.get());
+    spawn({.eager = true}, eager(std::move(gone)));
+    BOOST_TEST(!*open);
+    BOOST_TEST(*steps == 0);
+    co_await waiting;
+    BOOST_TEST(*steps == 1);
+}
+
     BOOST_TEST(failed.cancelled());
     auto taken_back = spawn(body);
     co_await settle();

@@ -127,7 +127,7 @@ class task_core : public task_runner, public list_link {
     friend class ouro::loop;
     friend struct loop_state;
     friend class inspection;
-    void step() noexcept;
+    void step(task_core* outer = nullptr) noexcept;
     [[gnu::noinline]] void take_down() noexcept;  // a failure must not burden the way of a value
     void report_unseen() noexcept;
     [[gnu::noinline]] void finish() noexcept;
