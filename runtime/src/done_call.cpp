@@ -5,7 +5,7 @@
 
 namespace ouro::detail {
 
-done_call::done_call(loop_state& owner, callback callable, std::source_location where) noexcept
+done_call::done_call(loop_state& owner, callback callable, std::source_location where)
     : scheduled_call(owner, std::move(callable), where) {
     from = origin::done;
     --home->live_calls;  // it is not queued yet

@@ -10,7 +10,7 @@ namespace ouro::detail {
 /// A callback that waits for a future. It keeps the result alive.
 struct future_call final : done_call, future_hook {
     future_call(loop_state& owner, callback callable, std::source_location where,
-                future_core& target) noexcept
+                future_core& target)
         : done_call(owner, std::move(callable), where), of(target) {
         of.add_future();
     }

@@ -40,9 +40,13 @@ static constinit std::mutex loops_guard;
 
 // ---- scheduled calls
 
-scheduled_call::scheduled_call(loop_state& owner, callback callable,
-                               std::source_location where) noexcept
-    : home(&owner), what(std::move(callable)), created(where), values(context::current()) {
+context values_for(loop& home) {
+    context here = context::current();
+    return here.empty() || &home == running_loop ? here : here.for_other_thread();
+}
+
+scheduled_call::scheduled_call(loop_state& owner, callback callable, std::source_location where)
+    : home(&owner), what(std::move(callable)), created(where), values(values_for(owner.self)) {
     ready_node::run = &run_ready;
     timer_node::fire = &fire_timer;
     ++home->live_calls;

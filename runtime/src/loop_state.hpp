@@ -32,7 +32,7 @@ struct scheduled_call : ready_node, timer_node {
     bool ran = false;
     context values;  // task-local values it runs with
 
-    scheduled_call(loop_state& home, callback what, std::source_location created) noexcept;
+    scheduled_call(loop_state& home, callback what, std::source_location created);
     void release() noexcept;
     void cancel() noexcept;
     void call() noexcept;
@@ -47,7 +47,7 @@ struct scheduled_call : ready_node, timer_node {
 
 /// A call that is queued once what it waits for, a task or a future, is done.
 struct done_call : scheduled_call {
-    done_call(loop_state& home, callback what, std::source_location created) noexcept;
+    done_call(loop_state& home, callback what, std::source_location created);
     virtual ~done_call() = default;
     /// Leaves what it waits for, which nothing of it may refer to afterwards.
     virtual void let_go() noexcept = 0;

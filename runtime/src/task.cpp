@@ -527,7 +527,7 @@ namespace {
 /// A callback that waits for a task. It keeps the task alive.
 struct task_call final : detail::done_call, detail::done_hook {
     task_call(detail::loop_state& owner, callback callable, std::source_location where,
-              detail::task_core& target) noexcept
+              detail::task_core& target)
         : done_call(owner, std::move(callable), where), of(target) {
         of.retain();
     }

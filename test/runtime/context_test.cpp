@@ -301,6 +301,31 @@ OURO_ASYNC_TEST(a_binding_in_a_frame_that_fails_is_undone_for_those_above_it) {
     BOOST_TEST(user.get() == "outer");
 }
 
+BOOST_AUTO_TEST_CASE(calls_left_for_a_loop_that_another_thread_runs_have_values_of_their_own) {
+    context values;
+    const context::use fresh(values);
+    const int before = counted::live;
+    tally.set(counted(1));
+    auto home = std::make_unique<loop>(options_for(engine::uring));
+    std::vector<int> seen;
+    const auto look = [&seen, home = home.get()] {
+        seen.push_back(tally.get().value);
+        if (seen.size() == 3) home->stop();
+    };
+    home->call_soon(look);
+    home->call_later(1us, look);
+    auto done = spawn(*home, []() -> task<> { co_return; }());
+    done.on_done(look);
+    BOOST_TEST(counted::live == before + 5);  // each of these, and the task, has a copy
+    done = {};
+    std::thread other([home = std::move(home)] { home->run_forever(); });
+    for (int i = 0; i < 1000; ++i) (void)context(context::current());
+    other.join();
+    BOOST_TEST(seen == std::vector(3, 1));
+    BOOST_TEST(tally.get().value == 1);
+    BOOST_TEST(counted::live == before + 1);
+}
+
 BOOST_AUTO_TEST_CASE(a_binding_ends_even_without_memory) {
     for (const bool was_set : {false, true}) {
         context values;

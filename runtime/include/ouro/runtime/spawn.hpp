@@ -420,12 +420,14 @@ namespace detail {
 /// Gives a new task its name and values, makes it a child of `into`, and sees to its first step.
 void start(task_core& made, spawn_options& options, nursery* into);
 
+/// The values that whatever runs here has, for something that `home` is to run: shared with it when
+/// that is in this thread, else copied. A loop that does not run here may run in another thread.
+context values_for(loop& home);
+
 template <class T>
 task_handle<T> make_task(loop& home, task<T> body, const std::source_location& created) {
     require_open_loop(home, "spawn");
-    // A loop that does not run here may run in another thread later.
-    context values =
-        &home == loop::try_current() ? context::current() : context::current().for_other_thread();
+    context values = values_for(home);
     task_handle<T> made(new task_state<T>(home, std::move(body), created));
     made.state().set_context(std::move(values));
     return made;
