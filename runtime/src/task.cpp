@@ -433,12 +433,31 @@ void wait_point::wake() noexcept {
 
 [[gnu::noinline]] void wait_point::wake_foreign() noexcept {
     loop* const here = loop::try_current();
-    if (!here) return foreign_.resume();  // between two runs
+    const std::coroutine_handle<> waiting = foreign_;
+    if (!here) return waiting.resume();  // between two runs
     try {
-        here->call_soon([this] { foreign_.resume(); });
+        here->state().require_usable("wake");
+        turn_ = new scheduled_call(here->state(),
+                                   [this, waiting] {
+                                       queued_ = false;
+                                       turn_->release();
+                                       waiting.resume();
+                                   },
+                                   {});
     } catch (...) {  // the loop is closing, or there is no memory for a turn of its own
-        foreign_.resume();
+        return waiting.resume();
     }
+    queued_ = true;
+    ++turn_->references;
+    here->state().ready.push(*turn_);
+}
+
+/// Nobody takes down a foreign coroutine but its owner, who may do so between wake-up and turn.
+void wait_point::drop_rest() noexcept {
+    if (failed_) failure_.~error();
+    if (!queued_) return;
+    turn_->cancel();
+    turn_->release();
 }
 
 void wait_point::complete_or_wake() noexcept {

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "async_test.hpp"
@@ -81,6 +82,28 @@ struct foreign {
         void return_void() const noexcept {}
         void unhandled_exception() const noexcept { std::abort(); }
     };
+};
+
+/// One whose frame has an owner, who may destroy it while it waits.
+class owned_coroutine {
+  public:
+    struct promise_type {
+        owned_coroutine get_return_object() noexcept {
+            return owned_coroutine(std::coroutine_handle<promise_type>::from_promise(*this));
+        }
+        std::suspend_never initial_suspend() const noexcept { return {}; }
+        std::suspend_always final_suspend() const noexcept { return {}; }
+        void return_void() const noexcept {}
+        void unhandled_exception() const noexcept { std::abort(); }
+    };
+    owned_coroutine(owned_coroutine&& from) noexcept : frame_(std::exchange(from.frame_, {})) {}
+    ~owned_coroutine() {
+        if (frame_) frame_.destroy();
+    }
+
+  private:
+    explicit owned_coroutine(std::coroutine_handle<> frame) noexcept : frame_(frame) {}
+    std::coroutine_handle<> frame_;
 };
 
 std::array<std::byte, 64>& scrap() {
@@ -166,29 +189,6 @@ OURO_WHOLE_TEST(complete_or_wake_resumes_at_once_only_between_the_steps_of_tasks
     co_await waiting;
 }
 
-// rule 104
-OURO_WHOLE_TEST(a_wait_gives_back_what_it_was_granted_when_a_cancellation_takes_its_place,
-                "ends waits by hand that are there only if each step before was done") {
-    auto giver = std::make_shared<granted_wait::giver>();
-    const auto body = [giver]() -> task<int> { co_return co_await granted_wait(giver); };
-    auto cancelled_late = spawn(body);
-    co_await settle();
-    giver->open->wake();
-    cancelled_late.cancel();
-    co_await settle();
-    BOOST_TEST(cancelled_late.cancelled());
-    BOOST_TEST(giver->given_back == 1);
-    auto cancelled_early = spawn(body);  // was granted nothing
-    co_await settle();
-    cancelled_early.cancel();
-    cancelled_early.cancel();
-    co_await settle();
-    BOOST_TEST(cancelled_early.cancelled());
-    auto failed = spawn(body);  // nor is one whose wait had failed
-    co_await settle();
-    giver->open->wake_failed(errc::no_address);
-    failed.cancel();
-    co_await settle();
 // rules 127, 131
 OURO_WHOLE_TEST(what_the_end_of_an_eager_task_completes_is_resumed_after_the_task_around_it,
                 "ends a wait by hand that is there only if each step before was done") {
@@ -215,6 +215,29 @@ OURO_WHOLE_TEST(what_the_end_of_an_eager_task_completes_is_resumed_after_the_tas
     BOOST_TEST(*steps == 1);
 }
 
+// rule 104
+OURO_WHOLE_TEST(a_wait_gives_back_what_it_was_granted_when_a_cancellation_takes_its_place,
+                "ends waits by hand that are there only if each step before was done") {
+    auto giver = std::make_shared<granted_wait::giver>();
+    const auto body = [giver]() -> task<int> { co_return co_await granted_wait(giver); };
+    auto cancelled_late = spawn(body);
+    co_await settle();
+    giver->open->wake();
+    cancelled_late.cancel();
+    co_await settle();
+    BOOST_TEST(cancelled_late.cancelled());
+    BOOST_TEST(giver->given_back == 1);
+    auto cancelled_early = spawn(body);  // was granted nothing
+    co_await settle();
+    cancelled_early.cancel();
+    cancelled_early.cancel();
+    co_await settle();
+    BOOST_TEST(cancelled_early.cancelled());
+    auto failed = spawn(body);  // nor is one whose wait had failed
+    co_await settle();
+    giver->open->wake_failed(errc::no_address);
+    failed.cancel();
+    co_await settle();
     BOOST_TEST(failed.cancelled());
     auto taken_back = spawn(body);
     co_await settle();
@@ -290,6 +313,71 @@ OURO_WHOLE_TEST(a_foreign_coroutine_joins_a_task,
     body(started, failing, seen);
     co_await settle(10);
     BOOST_TEST(seen == 15);
+}
+
+OURO_ASYNC_TEST(a_foreign_coroutine_destroyed_between_wake_up_and_turn_is_not_resumed) {
+    struct waiting {
+        manual_wait* open = nullptr;
+        std::unique_ptr<owned_coroutine> coroutine;
+        int resumed = 0;
+    };
+    const auto begin = [] {
+        auto made = std::make_shared<waiting>();
+        auto body = [](waiting* in) -> owned_coroutine {
+            (void)co_await as_result(manual_wait(&in->open));
+            ++in->resumed;
+            (void)co_await as_result(manual_wait(&in->open));
+            ++in->resumed;
+        };
+        made->coroutine = std::make_unique<owned_coroutine>(body(made.get()));
+        return made;
+    };
+    loop& home = loop::current();
+    const auto calls_before = home.counters().calls;
+    auto at_once = begin();
+    at_once->open->wake();
+    at_once->coroutine.reset();
+    auto failed = begin();
+    failed->open->wake_failed(errc::no_address);
+    failed->coroutine.reset();
+    auto in_its_turn = begin();  // by what is queued before it
+    home.call_soon([in_its_turn] { in_its_turn->coroutine.reset(); });
+    in_its_turn->open->wake();
+    auto second_wait = begin();
+    second_wait->open->wake();
+    auto lives = begin();
+    lives->open->wake();
+    co_await settle();
+    BOOST_TEST(second_wait->resumed == 1);
+    second_wait->open->wake();
+    second_wait->coroutine.reset();
+    lives->open->wake();
+    co_await settle();
+    BOOST_TEST(at_once->resumed == 0);
+    BOOST_TEST(failed->resumed == 0);
+    BOOST_TEST(in_its_turn->resumed == 0);
+    BOOST_TEST(second_wait->resumed == 1);
+    BOOST_TEST(lives->resumed == 2);
+    BOOST_TEST(home.counters().calls == calls_before);
+}
+
+BOOST_AUTO_TEST_CASE(a_foreign_coroutine_may_outlive_the_loop_that_would_have_resumed_it) {
+    manual_wait* open = nullptr;
+    bool resumed = false;
+    auto body = [&]() -> owned_coroutine {
+        (void)co_await manual_wait(&open);
+        resumed = true;
+    };
+    auto coroutine = body();
+    {
+        loop home(options_for(engine::uring));
+        home.call_soon([&] {
+            open->wake();
+            home.stop();
+        });
+        home.run_forever();
+    }
+    BOOST_TEST(!resumed);
 }
 
 OURO_ASYNC_TEST(an_operation_yields_its_value_or_an_error_that_names_it) {

@@ -20,6 +20,7 @@ class loop;
 namespace detail {
 
 class wait_point;
+struct scheduled_call;
 
 /// What all waits of one kind share.
 struct wait_kind {
@@ -42,7 +43,7 @@ struct wait_kind {
 /// `fail` resume the frame there and then and are for the loop's run phase (completions, timers);
 /// `wake` and `wake_failed` may be called from anywhere on the loop's thread and resume it through
 /// the ready queue. A coroutine type that is not `task` may wait too; it then sees a failure as
-/// `std::system_error`.
+/// `std::system_error`. Once woken it may be destroyed before its turn, which then does not come.
 class wait_point {
   public:
     explicit wait_point(const wait_kind& kind) noexcept : kind_(&kind) {}
@@ -71,7 +72,8 @@ class wait_point {
 
   protected:
     ~wait_point() {
-        if (failed_) failure_.~error();
+        if (failed_ | queued_) [[unlikely]]
+            drop_rest();
     }
 
     /// Suspends `waiting` here. False when a cancellation is due at this very await: it is on its
@@ -99,14 +101,19 @@ class wait_point {
     friend class task_core;
     void deliver_due_cancel() noexcept;
     void wake_foreign() noexcept;
+    void drop_rest() noexcept;
 
     const wait_kind* kind_;
-    promise_base* frame_ = nullptr;    // the waiting frame of a task,
-    std::coroutine_handle<> foreign_;  // or of another coroutine type
-    union {                            // a wait that succeeds makes no error
-        error failure_;                // when failed_
+    promise_base* frame_ = nullptr;  // the waiting frame of a task,
+    union {
+        std::coroutine_handle<> foreign_ = nullptr;  // or of another coroutine type,
+        scheduled_call* turn_;                       // when queued_: what resumes that, shared
+    };
+    union {              // a wait that succeeds makes no error
+        error failure_;  // when failed_
     };
     bool failed_ = false;
+    bool queued_ = false;
     bool catches_ = false;
 };
 
