@@ -94,9 +94,9 @@ void loop_group::state::live(std::size_t number) noexcept {
         home.run_forever();
         home.close();
     } catch (const std::system_error& refused) {
-        fail(which, refused.code(), refused.what());
+        if (!told) fail(which, refused.code(), refused.what());  // else nobody waits to hear of it
     } catch (const std::bad_alloc&) {
-        fail(which, make_error_code(std::errc::not_enough_memory), "make it");
+        if (!told) fail(which, make_error_code(std::errc::not_enough_memory), "make it");
     }
     if (!told) tell(made);
     tell(ended);
