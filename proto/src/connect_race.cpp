@@ -110,11 +110,17 @@ error summary(std::vector<error> failures, bool all_errors) {
         // An attempt that there was no memory to start.
         if (each.exception()) std::rethrow_exception(each.exception());
     }
-    const auto first = failures.front().message();
-    const bool alike = std::all_of(failures.begin(), failures.end(),
-                                   [&](const error& each) { return each.message() == first; });
-    if (alike && !all_errors) return std::move(failures.front());
-    return error::several(std::move(failures), "connect");
+    if (all_errors) return error::several(std::move(failures), "connect");
+    const auto text = failures.front().message();
+    const auto code = failures.front().code();
+    const auto all_have = [&](auto property, const auto& value) {
+        return std::all_of(failures.begin(), failures.end(),
+                           [&](const error& each) { return (each.*property)() == value; });
+    };
+    if (all_have(&error::message, text)) return std::move(failures.front());
+    const bool one_code = all_have(&error::code, code);
+    return error::several(std::move(failures), "connect",
+                          one_code ? code : make_error_code(errc::several_failures));
 }
 
 /// In turn, or overlapping with `happy_eyeballs_delay`: a race in either case (rules 369, 385).

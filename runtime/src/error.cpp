@@ -125,6 +125,7 @@ struct error::details {
     std::size_t trail_lines = 0;
     std::size_t left_out = 0;  // lines of the trail that were not kept
     std::vector<error> causes;
+    bool is_list = false;  // the text is that of the causes
     std::string partial;
     std::size_t count = 0;
 };
@@ -173,9 +174,13 @@ error error::cancelled(cancel_cause cause, detail::words doing) noexcept {
     return made;
 }
 
-error error::several(std::vector<error> causes, detail::words doing) noexcept {
-    error made(errc::several_failures, std::move(doing));
-    if (auto* known = made.more()) known->causes = std::move(causes);
+error error::several(std::vector<error> causes, detail::words doing,
+                     std::error_code code) noexcept {
+    error made(code, std::move(doing));
+    if (auto* known = made.more()) {
+        known->causes = std::move(causes);
+        known->is_list = true;
+    }
     return made;
 }
 
@@ -247,7 +252,7 @@ std::string error::message() const {
     if (!*this) return "no error";
     std::string text = details_ && !details_->doing.empty() ? details_->doing + ": " : "";
     if (!details_) return text + code().message();
-    if (*this == errc::several_failures && !details_->causes.empty()) {
+    if (details_->is_list && !details_->causes.empty()) {
         return list_of(details_->causes, details_->doing);
     }
     // The system's word for it is "Connection timed out", whatever it was.
@@ -285,7 +290,7 @@ std::string error::describe() const {
                 std::to_string(lines[i].line()) + " " +
                 short_function_name(lines[i].function_name());
     }
-    if (*this == errc::several_failures) return text;  // the message has them
+    if (details_ && details_->is_list) return text;  // the message has them
     for (std::size_t i = 1; i < causes().size(); ++i) {
         text += "\n    then " + causes()[i].message();
     }

@@ -114,7 +114,12 @@ OURO_ASYNC_TEST(the_error_names_every_attempt_and_says_once_what_was_done) {
     auto [held, where] = co_await deaf_port();
     const std::string port = std::to_string(where.port());
     const auto [why] = co_await refused({"127.0.0.2", "127.0.0.1"}, where.port());
-    BOOST_CHECK(why == errc::several_failures);
+    BOOST_CHECK(why == std::errc::connection_refused);
+    BOOST_TEST(why.causes().size() == 2U);
+    const auto [listed] =
+        co_await refused({"127.0.0.2", "127.0.0.1"}, where.port(), {.all_errors = true});
+    BOOST_CHECK(listed == errc::several_failures);
+    BOOST_TEST(listed.message() == why.message());
     BOOST_TEST(why.message() == "connect 127.0.0.2:" + port + ": Connection refused; 127.0.0.1:" +
                                     port + ": Connection refused");
 }

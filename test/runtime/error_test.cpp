@@ -131,6 +131,16 @@ BOOST_AUTO_TEST_CASE(several_failures_are_listed_in_order) {
     BOOST_TEST(contains(text, "127.0.0.1:1"));
 }
 
+BOOST_AUTO_TEST_CASE(several_failures_of_one_code_have_it_and_are_listed) {
+    const std::error_code code(ECONNREFUSED, std::system_category());
+    const auto all = error::several(
+        {error(code, "connect [::1]:1"), error(code, "connect [::2]:1")}, "connect", code);
+    BOOST_TEST((all == std::errc::connection_refused));
+    BOOST_TEST(all.causes().size() == 2U);
+    BOOST_TEST(all.message() == "connect [::1]:1: Connection refused; [::2]:1: Connection refused");
+    BOOST_TEST(all.describe() == all.message());
+}
+
 BOOST_AUTO_TEST_CASE(the_first_of_several_failures_has_all_of_them_as_its_causes) {
     std::vector<error> one{error(errc::no_address, "look up")};
     const error alone = error::first_of(std::move(one));

@@ -85,8 +85,9 @@ concept protocol_maker = std::invocable<Factory&> && requires {
 /// are used as they are.
 ///
 /// Result  the transport and the protocol, after `connection_made` has run (rule 267).
-/// Errors  what each attempt met, with its address: one error, or `errc::several_failures` (rules
-///         371-373): "connect [::1]:81: Connection refused; 127.0.0.1:81: Connection refused".
+/// Errors  what each attempt met, with its address: "connect [::1]:81: Connection refused;
+///         127.0.0.1:81: Connection refused". The code is the one that all attempts met, else (and
+///         always with `all_errors`) `errc::several_failures` (rules 371-373).
 /// Cancel  the attempts under way are given up and their sockets closed; a transport that exists
 ///         already is closed (rule 380).
 template <protocol_maker Factory>

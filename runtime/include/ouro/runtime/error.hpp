@@ -127,8 +127,9 @@ class error {
     /// A cancellation with its cause.
     static error cancelled(cancel_cause cause, detail::words doing = {}) noexcept;
     /// Several failures as one; the text lists each, and says once what all begin with, if that is
-    /// `doing` (rule 372).
-    static error several(std::vector<error> causes, detail::words doing = {}) noexcept;
+    /// `doing` (rule 372). Its code may be the one that all of them have.
+    static error several(std::vector<error> causes, detail::words doing = {},
+                         std::error_code code = errc::several_failures) noexcept;
     /// The first of `causes`, which has all of them as its `causes` when there are more. At least
     /// one. Without memory it has none, and `causes` is left alone.
     static error first_of(std::vector<error>&& causes) noexcept;
