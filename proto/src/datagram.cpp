@@ -10,6 +10,7 @@
 
 #include "datagram_link.hpp"
 #include "made_wait.hpp"
+#include "socket_file.hpp"
 
 namespace ouro::detail {
 namespace {
@@ -58,21 +59,13 @@ struct made_socket {
     datagram_setup how;
 };
 
-/// A socket file that somebody left behind makes room (rule 472). When it cannot be removed,
-/// bind(2) will tell.
-void remove_stale_file(loop& home, const address& at) {
-    const std::string path = at.path();
-    if (path.empty() || path.starts_with('\0')) return;
-    const auto found = io::identify_file(home, path.c_str());
-    if (found && found->is_socket()) (void)io::remove_file(home, path.c_str());
-}
-
 task<made_socket> open_one(const candidate& at, const datagram_options& options) {
     loop& home = loop::current();
     made_socket made{co_await socket::open(home, at.family, SOCK_DGRAM, options.protocol), {}};
     if (options.reuse_port) co_await made.opened.set_option(SOL_SOCKET, SO_REUSEPORT, 1);
     if (options.allow_broadcast) co_await made.opened.set_option(SOL_SOCKET, SO_BROADCAST, 1);
-    remove_stale_file(home, at.local);
+    const std::string path = at.local.path();
+    if (has_file(path)) remove_socket_file(home, path);  // rule 472
     if (at.local) co_await made.opened.bind(at.local);
     if (at.remote && !options.allow_broadcast) co_await made.opened.connect(at.remote);
     made.how = {.remote = at.remote,

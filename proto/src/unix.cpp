@@ -2,6 +2,7 @@
 #include <ouro/proto/unix.hpp>
 
 #include "server_open.hpp"
+#include "socket_file.hpp"
 
 namespace ouro::detail {
 namespace {
@@ -14,9 +15,6 @@ server_options general(const unix_server_options& options) {
             .max_accept_rate = options.max_accept_rate};
 }
 
-/// A file to look after; abstract names and unnamed sockets have none.
-bool has_file(const std::string& path) { return !path.empty() && path[0] != '\0'; }
-
 result<> require_unix_stream(const socket& given, const char* doing) {
     if (given) {
         const auto family = given.get_option(SOL_SOCKET, SO_DOMAIN);
@@ -27,23 +25,6 @@ result<> require_unix_stream(const socket& given, const char* doing) {
     }
     return error(errc::value_error,
                  [&] { return std::string(doing) + " what is not a unix stream socket"; });
-}
-
-/// Removes a socket that somebody left behind. When that fails, bind(2) will tell (rule 434).
-void remove_stale(loop& home, const std::string& path) {
-    const auto found = io::identify_file(home, path.c_str());
-    result<> outcome;
-    if (!found) {
-        outcome = found.error();
-    } else if (found->is_socket()) {
-        outcome = io::remove_file(home, path.c_str());
-    }
-    if (outcome || outcome.error() == std::errc::no_such_file_or_directory) return;
-    home.call_exception_handler({.level = severity::warning,
-                                 .message = "a stale socket file could not be removed",
-                                 .error = outcome.error(),
-                                 .subject = "server at " + path,
-                                 .created = {}});
 }
 
 /// Makes the file the server's own, and gives it its mode.
@@ -66,7 +47,13 @@ task<server> listen_on_unix(protocol_factory factory, std::string path,
     const address where = co_await address::from_path(path);
     path = where.path();
     auto state = co_await make_server(home, std::move(factory), general(options));
-    if (has_file(path)) remove_stale(home, path);
+    if (has_file(path)) {
+        if (options.take_over) {
+            remove_socket_file(home, path);
+        } else {
+            co_await remove_stale_socket_file(home, where);
+        }
+    }
     co_await state->add(co_await open_listener(home, where, general(options)));
     co_await look_after(*state, path, options);
     co_return co_await open_server(std::move(state), options.start_serving);

@@ -111,8 +111,10 @@ OURO_ASYNC_TEST(abstract_names_are_not_looked_for_on_disk) {
 
 // rule 434
 BOOST_AUTO_TEST_CASE(a_stale_file_that_cannot_be_removed_is_reported_and_bind_decides) {
-    for (const auto& [plan, bound] : {std::pair("op_fails@3=EACCES", true),      // identify_file
-                                      std::pair("op_fails@4=EACCES", false)}) {  // remove_file
+    for (const auto& [plan, bound] : {std::pair("op_fails@3=EACCES", true),      // socket
+                                      std::pair("op_fails@4=EACCES", false),     // connect
+                                      std::pair("op_fails@5=EACCES", false),     // identify_file
+                                      std::pair("op_fails@6=EACCES", false)}) {  // remove_file
         BOOST_TEST_INFO_SCOPE(plan);
         static bool stale;
         stale = !bound;
@@ -196,6 +198,53 @@ OURO_ASYNC_TEST(a_file_that_is_gone_or_kept_is_nothing_to_clean_up) {
     remove_file(folder.file());
 }
 
+// rule 431
+OURO_ASYNC_TEST(a_server_that_listens_keeps_its_path) {
+    const scratch_folder folder;
+    recorders all;
+    auto first = co_await create_unix_server(each_into(all), folder.file());
+    const auto before = descriptors();
+    const auto second = co_await as_result(create_unix_server(silent_protocol(), folder.file()));
+    BOOST_REQUIRE(!second);
+    BOOST_CHECK(second.error() == std::errc::address_in_use);
+    BOOST_TEST(second.error().message() ==
+               "listen on " + folder.file() + ": Address already in use: somebody listens there");
+    // Whoever asked is gone.
+    co_await eventually([&] { return all.size() == 1 && all[0]->lost(); });
+    BOOST_TEST(descriptors() == before);
+    co_await require_served(folder.file(), all);
+    co_await end(first);
+    BOOST_TEST(!file_exists(folder.file()));
+}
+
+// rule 431
+OURO_ASYNC_TEST(a_server_with_a_full_queue_keeps_its_path) {
+    const scratch_folder folder;
+    auto mute = co_await bound_at(folder.file());
+    co_await mute.listen(0);
+    auto waiting = co_await dial(co_await mute.local_address());
+    const auto second = co_await as_result(create_unix_server(silent_protocol(), folder.file()));
+    BOOST_CHECK(!second && second.error() == std::errc::address_in_use);
+    auto accepted = co_await mute.accept();
+    BOOST_CHECK(co_await mute.local_address() == co_await accepted.local_address());
+}
+
+// rule 431
+OURO_ASYNC_TEST(a_server_that_is_cancelled_while_it_asks_removes_nothing) {
+    const scratch_folder folder;
+    auto mute = co_await bound_at(folder.file());
+    co_await mute.listen(0);
+    auto waiting = co_await dial(co_await mute.local_address());
+    for (const int turns : {0, 1, 2, 3}) {
+        auto second = spawn(create_unix_server(silent_protocol(), folder.file()));
+        co_await settle(turns);
+        second.cancel();
+        const auto ended = co_await as_result(second.join());
+        BOOST_CHECK(!ended && ended.error() == errc::cancelled);
+        BOOST_TEST(file_exists(folder.file()));
+    }
+}
+
 // rules 431, 437
 OURO_ASYNC_TEST(a_second_server_takes_the_path_over_and_the_first_leaves_it_alone) {
     const scratch_folder folder;
@@ -203,7 +252,8 @@ OURO_ASYNC_TEST(a_second_server_takes_the_path_over_and_the_first_leaves_it_alon
     auto first = co_await create_unix_server(each_into(all_first), folder.file());
     auto client = co_await dial(first.addresses().at(0));
     co_await eventually([&] { return all_first.size() == 1; });
-    auto second = co_await create_unix_server(each_into(all_second), folder.file());
+    auto second =
+        co_await create_unix_server(each_into(all_second), folder.file(), {.take_over = true});
     co_await require_served(folder.file(), all_second);
     send_now(client, "still yours");
     co_await eventually([&] { return all_first[0]->data == "still yours"; });

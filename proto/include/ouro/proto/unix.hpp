@@ -27,6 +27,9 @@ struct unix_server_options {
     double max_accept_rate = 0;           ///< accepted each second at most, 0 for any number
     std::optional<std::uint32_t> mode{};  ///< permission bits of the file, set before it listens
     bool cleanup_socket = true;           ///< the file goes with the server (rules 436, 437)
+    /// Replace the file also where another server listens at it, which keeps its connections and
+    /// gets no new ones: how a new program takes over from an old one.
+    bool take_over = false;
 };
 
 namespace detail {
@@ -65,15 +68,14 @@ task<connection<detail::made_protocol<Factory>>> create_unix_connection(Factory 
     co_return connection<detail::made_protocol<Factory>>{std::move(link), std::move(*made)};
 }
 
-/// Listens at `path` and puts `factory()` on every connection. A socket file that is there is
-/// replaced, also one that another server still listens at: that one keeps its connections and gets
-/// no new ones (rule 431). What is no socket is left alone (rule 432). Abstract names have no file
-/// (rule 433).
+/// Listens at `path` and puts `factory()` on every connection. A socket file that nobody listens at
+/// any more is replaced (rule 431); to find that out it is connected to. What is no socket is left
+/// alone (rule 432). Abstract names have no file (rule 433).
 ///
 /// Closing the server removes the file, unless it is not the server's any more (rules 436, 437).
 ///
-/// Errors  names the path: in use by something else, no permission, no such folder;
-///         `errc::value_error` as in `create_unix_connection`.
+/// Errors  names the path: address_in_use where somebody listens, or by something else; no
+///         permission, no such folder; `errc::value_error` as in `create_unix_connection`.
 template <protocol_maker Factory>
 task<server> create_unix_server(Factory factory, std::string path,
                                 unix_server_options options = {}) {
