@@ -107,11 +107,3 @@ def verdicts(summaries, counted):
             for rival, ratio in (row or {"ratio_to": {}})["ratio_to"].items():
                 judge_timed(f"{workload.name}: CPU of {server} / {rival}", row, ratio, NOISE)
     return rows
-
-
-def print_verdicts(rows, out):
-    out("\nbars")
-    for passed, text in rows:
-        out(f"  {'n/a ' if passed is None else 'PASS' if passed else 'MISS'}  {text}")
-    if not rows:
-        out("  none could be judged: echo_server was not measured")

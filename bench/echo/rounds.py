@@ -1,27 +1,13 @@
 """Visits all servers of a workload in turn, in short bursts: what a busy machine does to one of
 them it does to all."""
 
-import sys
 from contextlib import ExitStack
 
 import report
+from machine import progress
 from processes import Failure, RunningServer, run_load
 
 BURST_SECONDS = 0.25
-
-
-def progress(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def selected(everything, wanted):
-    if wanted is None:
-        return list(everything)
-    names = [name for name in wanted.split(",") if name not in ("", "none")]
-    unknown = set(names) - {each.name for each in everything}
-    if unknown:
-        sys.exit(f"unknown: {', '.join(sorted(unknown))}")
-    return [each for each in everything if each.name in names]
 
 
 def measure_workload(bin_dir, workload, servers, bursts, length):

@@ -5,9 +5,6 @@ Runs every workload against every server, in turn, in short bursts, and prints m
 ratios, then the counted figures and the bars. README.md in the folder above explains the method.
 """
 
-import argparse
-import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -17,20 +14,19 @@ sys.dont_write_bytecode = True
 
 import counted as counting  # noqa: E402
 import report  # noqa: E402
-from machine import describe  # noqa: E402
+from machine import (  # noqa: E402
+    describe, heading, keep, options, print_verdicts, progress, selected)
 from processes import LOAD_CPU, SERVER_CPU  # noqa: E402
-from rounds import BURST_SECONDS, measure_all, progress, selected  # noqa: E402
+from rounds import BURST_SECONDS, measure_all  # noqa: E402
 from workloads import SERVERS, WORKLOADS  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, "echo", 5)
     parser.add_argument("--bin", type=Path, help="folder of the binaries (default: the newest "
                         "build/*/bench that has echo_load)")
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0,
                         help="measured seconds per round, server and workload; split into bursts")
     parser.add_argument("--quick", action="store_true", help="a smoke run, under 60 s: one burst")
@@ -39,9 +35,6 @@ def parse_arguments():
     parser.add_argument("--workloads", help="comma-separated, or 'none': "
                         + ",".join(workload.name for workload in WORKLOADS))
     parser.add_argument("--no-counted", action="store_true", help="skip the counted figures")
-    parser.add_argument("--json", type=Path, help="where to write everything "
-                        "(default: echo_results.json beside the binaries)")
-    parser.add_argument("--strict", action="store_true", help="exit 1 if a bar is missed")
     return parser.parse_args()
 
 
@@ -87,25 +80,21 @@ def main():
     runs, summaries = measure_all(bin_dir, workloads, servers, bursts, length)
     counted = {} if arguments.no_counted else measure_counted(bin_dir, servers, arguments.quick)
 
-    print(f"kernel {machine['kernel']}, {machine['cpus']} x {machine['cpu']}, "
-          f"{machine['build'].get('compiler', 'compiler unknown')}, "
-          f"load average at the start {machine['load_average']:.2f}; "
-          f"{bursts} bursts of {length:g} s each, {time.monotonic() - began:.0f} s in all")
+    print(heading(machine, f"{bursts} bursts of {length:g} s each, "
+                           f"{time.monotonic() - began:.0f} s in all"))
     for workload in workloads:
         if workload.name in summaries:
             report.print_workload(workload, summaries[workload.name], print)
     if counted:
         report.print_counted(counted, print)
     rows = report.verdicts(summaries, counted)
-    report.print_verdicts(rows, print)
+    print_verdicts(rows)
     for failure in runs.get("failures", []):
         print(f"  FAIL  {failure}")
-    target = arguments.json or bin_dir / "echo_results.json"
-    target.write_text(json.dumps({
+    keep(arguments.json or bin_dir / "echo_results.json", {
         "machine": machine, "bursts": bursts, "burst_seconds": length, "summaries": summaries,
         "counted": counted, "bars": [{"passed": passed, "bar": text} for passed, text in rows],
-        "runs": runs}, indent=1) + "\n")
-    progress(f"everything is in {os.path.relpath(target)}")
+        "runs": runs})
     missed = any(passed is False for passed, _ in rows) or bool(runs.get("failures"))
     return 1 if arguments.strict and missed else 0
 

@@ -9,7 +9,6 @@ question, and the median of its ratios to the hand-written loop, burst by burst.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 sys.dont_write_bytecode = True
 
-from machine import describe  # noqa: E402
+from machine import describe, heading, keep  # noqa: E402
 
 MEGABYTE = 1_000_000
 BLOCK = 64 * 1024
@@ -43,6 +42,7 @@ def main():
     program = arguments.bin / "pipe_bench"
     known = subprocess.run([program], capture_output=True, text=True, check=True).stdout.split("\n")
     machine = describe(arguments.bin)
+    rounds = 3 if arguments.quick else arguments.rounds
     results = {}
     for load, (unit, amount, per) in LOADS.items():
         ways = sorted((line.split()[1] for line in known if line.startswith(load + " ")),
@@ -50,7 +50,7 @@ def main():
         if arguments.quick:
             amount //= 20
         bursts = {way: [] for way in ways}
-        for number in range(3 if arguments.quick else arguments.rounds):
+        for number in range(rounds):
             for way in ways[number % len(ways):] + ways[:number % len(ways)]:
                 bursts[way].append(burst(program, load, way, amount))
         for way in ways:
@@ -61,17 +61,14 @@ def main():
                 "unit": unit, "cpu": statistics.median(cost), "min": min(cost),
                 "x_raw": statistics.median(mine / other for mine, other in zip(cost, raw)),
                 "x_min": min(cost) / min(raw), "rate": statistics.median(rate)}
-    print(f"kernel {machine['kernel']}, {machine['cpus']} x {machine['cpu']}, load average at the "
-          f"start {machine['load_average']:.2f}")
+    print(heading(machine, f"{rounds} bursts of each way"))
     print(f"{'':16} {'CPU':>8} {'min':>8} {'x raw':>7} {'x min':>7}")
     for name, row in results.items():
         rate = (f"{row['rate'] / 1e9:.2f} GB/s" if row["unit"] == "us/MB"
                 else f"{row['rate']:,.0f}/s")
         print(f"{name:16} {row['cpu']:8.2f} {row['min']:8.2f} {row['x_raw']:7.2f} "
               f"{row['x_min']:7.2f}  {row['unit']}, {rate}")
-    target = arguments.bin / "pipe_results.json"
-    target.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
-    print(f"everything is in {os.path.relpath(target)}")
+    keep(arguments.bin / "pipe_results.json", {"machine": machine, "results": results})
 
 
 if __name__ == "__main__":

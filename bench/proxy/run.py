@@ -8,7 +8,6 @@ the rate says as much about source and sink.
 """
 
 import argparse
-import json
 import os
 import signal
 import socket
@@ -23,7 +22,7 @@ from pathlib import Path
 sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
 sys.dont_write_bytecode = True
 
-from machine import describe  # noqa: E402
+from machine import describe, heading, keep  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 PROXY_CPU, LOAD_CPU = 1, 0
@@ -211,9 +210,7 @@ def main():
         finally:
             for proxy in proxies:
                 proxy.stop()
-    print(f"kernel {machine['kernel']}, {machine['cpus']} x {machine['cpu']}, "
-          f"load average at the start {machine['load_average']:.2f}; "
-          f"{rounds} bursts of {seconds:g} s each")
+    print(heading(machine, f"{rounds} bursts of {seconds:g} s each"))
     for connections, runs in results.items():
         print(f"\n{connections} connections, one way\n"
               f"{'proxy':<16}{'CPU us/MB':>10}{'min':>8}{'x uring':>9}{'GB/s':>8}")
@@ -224,8 +221,8 @@ def main():
                                       for mine, other in zip(costs, base)) if base else 0
             print(f"{name:<16}{statistics.median(costs):>10.1f}{min(costs):>8.1f}{ratio:>9.2f}"
                   f"{statistics.median(each['gb_per_s'] for each in bursts):>8.2f}")
-    target = arguments.json or bin_dir / "proxy_results.json"
-    target.write_text(json.dumps({"machine": machine, "results": results}, indent=1) + "\n")
+    keep(arguments.json or bin_dir / "proxy_results.json",
+         {"machine": machine, "results": results})
 
 
 if __name__ == "__main__":

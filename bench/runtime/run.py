@@ -6,9 +6,6 @@ turn; counts instructions and allocations; prints one table and the bars. README
 above explains the method.
 """
 
-import argparse
-import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -18,7 +15,8 @@ sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
 sys.dont_write_bytecode = True
 
 import programs as made  # noqa: E402
-from machine import describe  # noqa: E402
+from machine import (  # noqa: E402
+    describe, heading, keep, options, print_verdicts, progress, selected)
 from programs import Failure  # noqa: E402
 
 ROUNDS_TO_JUDGE = 5  # fewer cannot tell which of two is faster
@@ -48,15 +46,9 @@ COUNT_BARS = {"call_await": (100, 0), "spawn_finish": (500, None), "bare_handles
 ERROR_BAR = 1.5  # an error through ten frames, in values through ten frames
 
 
-def progress(text):
-    print(text, file=sys.stderr, flush=True)
-
-
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, "runtime", 7)
     parser.add_argument("--bin", type=Path, required=True, help="folder of the binaries")
-    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.1,
                         help="measured seconds per round, line and program")
     parser.add_argument("--smoke", action="store_true",
@@ -65,19 +57,7 @@ def parse_arguments():
     parser.add_argument("--programs", help="comma-separated: " + ",".join(made.MAKERS))
     parser.add_argument("--lines", help="comma-separated: " + ",".join(line[0] for line in LINES))
     parser.add_argument("--no-counted", action="store_true", help="skip the counts")
-    parser.add_argument("--json", type=Path, help="where to write everything "
-                        "(default: runtime_results.json beside the binaries)")
-    parser.add_argument("--strict", action="store_true", help="exit 1 if a bar is missed")
     return parser.parse_args()
-
-
-def chosen(given, known):
-    if given is None:
-        return list(known)
-    unknown = set(given.split(",")) - set(known)
-    if unknown:
-        sys.exit(f"unknown: {', '.join(sorted(unknown))}")
-    return given.split(",")
 
 
 def make_programs(bin_dir, names):
@@ -216,11 +196,10 @@ def judge(lines, times, counts, rounds):
 def main():
     arguments = parse_arguments()
     bin_dir = arguments.bin.resolve()
-    wanted = chosen(arguments.lines, [line[0] for line in LINES])
-    lines = [line for line in LINES if line[0] in wanted]
+    lines = selected(LINES, arguments.lines, lambda line: line[0])
     names = ["ouro", "asio"] if arguments.smoke else list(made.MAKERS)
     machine, began = describe(bin_dir), time.monotonic()
-    programs, left_out = make_programs(bin_dir, chosen(arguments.programs, names))
+    programs, left_out = make_programs(bin_dir, selected(names, arguments.programs, str))
     rounds = 0 if arguments.smoke else arguments.rounds
     if arguments.smoke:
         smoke(programs, lines)
@@ -234,10 +213,7 @@ def main():
     if not arguments.no_counted:
         counts = count_lines(bin_dir, programs_to_count, lines_to_count)
 
-    print(f"kernel {machine['kernel']}, {machine['cpus']} x {machine['cpu']}, "
-          f"{machine['build'].get('compiler', 'compiler unknown')}, "
-          f"load average at the start {machine['load_average']:.2f}; {rounds} rounds, "
-          f"{time.monotonic() - began:.0f} s in all")
+    print(heading(machine, f"{rounds} rounds, {time.monotonic() - began:.0f} s in all"))
     for name, why in left_out.items():
         print(f"left out: {name}: {why}")
     for program in programs:
@@ -246,15 +222,10 @@ def main():
             print(f"{program.name} has no {', '.join(missing)}")
     print_table(programs, lines, times, counts)
     rows = judge(lines, times, counts, rounds)
-    print("\nbars")
-    for passed, text in rows:
-        print(f"  {'n/a ' if passed is None else 'PASS' if passed else 'MISS'}  {text}")
-    target = arguments.json or bin_dir / "runtime_results.json"
-    target.write_text(json.dumps({
+    print_verdicts(rows)
+    keep(arguments.json or bin_dir / "runtime_results.json", {
         "machine": machine, "left_out": left_out, "rounds": rounds, "times": times,
-        "counts": counts, "bars": [{"passed": passed, "bar": text} for passed, text in rows],
-    }, indent=1) + "\n")
-    progress(f"everything is in {os.path.relpath(target)}")
+        "counts": counts, "bars": [{"passed": passed, "bar": text} for passed, text in rows]})
     if arguments.smoke:  # all programs ran, or a Failure ended this; each bar must have a figure
         return 1 if left_out or any(passed is None for passed, _ in rows) else 0
     return 1 if arguments.strict and any(passed is False for passed, _ in rows) else 0

@@ -2,7 +2,6 @@
 """Programs run and waited for per second: ouro beside posix_spawn(3) and waitpid(2)."""
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -50,7 +49,7 @@ def main():
             print(f"{how:12} {ballast:4} {rate:11.0f} {ratio:5.2f} {cpu:8.1f}")
             results["lines"].append({"way": how, "ballast_mib": ballast, "per_second": rate,
                                      "x": ratio, "cpu_us": cpu, "rounds": rounds[how]})
-    (options.bin / "spawn_results.json").write_text(json.dumps(results, indent=1) + "\n")
+    machine.keep(options.bin / "spawn_results.json", results)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,6 @@ The servers, the load and the way of measuring are those of the echo benchmark; 
 folder above explains them.
 """
 
-import argparse
-import json
-import os
 import resource
 import sys
 import time
@@ -19,9 +16,10 @@ sys.path[:0] = [str(BENCH / "echo"), str(BENCH)]
 sys.dont_write_bytecode = True
 
 import report  # noqa: E402
-from machine import describe  # noqa: E402
+from machine import (  # noqa: E402
+    describe, heading, keep, options, print_verdicts, progress, selected)
 from processes import LOAD_CPU, SERVER_CPU, Failure, RunningServer, run_load  # noqa: E402
-from rounds import BURST_SECONDS, measure_all, progress, selected  # noqa: E402
+from rounds import BURST_SECONDS, measure_all  # noqa: E402
 from workloads import BURSTS_TO_JUDGE, SERVERS, Workload  # noqa: E402
 
 TIMED = [
@@ -47,10 +45,8 @@ IDLE_BARS = [("protocol", 256), ("streams", 768)]
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, "transports", 5)
     parser.add_argument("--bin", type=Path, required=True, help="folder of the binaries")
-    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0,
                         help="measured seconds per round, server and line; split into bursts")
     parser.add_argument("--smoke", action="store_true",
@@ -61,9 +57,6 @@ def parse_arguments():
                         + ",".join(server.name for server in SERVERS))
     parser.add_argument("--lines", help="comma-separated: "
                         + ",".join(line.name for line in TIMED + IDLE))
-    parser.add_argument("--json", type=Path, help="where to write everything "
-                        "(default: transports_results.json beside the binaries)")
-    parser.add_argument("--strict", action="store_true", help="exit 1 if a bar is missed")
     return parser.parse_args()
 
 
@@ -161,28 +154,23 @@ def main():
     plain = [server for server in servers if not server.bulk_only]
     idle = measure_idle(bin_dir, resting, plain, connections)
 
-    print(f"kernel {machine['kernel']}, {machine['cpus']} x {machine['cpu']}, "
-          f"{machine['build'].get('compiler', 'compiler unknown')}, "
-          f"load average at the start {machine['load_average']:.2f}; "
-          f"{bursts} bursts of {length:g} s each, {time.monotonic() - began:.0f} s in all")
+    print(heading(machine, f"{bursts} bursts of {length:g} s each, "
+                           f"{time.monotonic() - began:.0f} s in all"))
     for line in timed:
         if line.name in summaries:
             report.print_workload(line, summaries[line.name], print)
     print_idle(resting, idle, connections, print)
     rows = verdicts(summaries, idle, arguments.smoke)
-    report.print_verdicts(rows, print)
+    print_verdicts(rows)
     failures = runs.get("failures", []) + [
         f"{line}: {server}: {value}" for line, values in idle.items()
         for server, value in values.items() if isinstance(value, str)]
     for failure in failures:
         print(f"  FAIL  {failure}")
-    target = arguments.json or bin_dir / "transports_results.json"
-    target.write_text(json.dumps({
+    keep(arguments.json or bin_dir / "transports_results.json", {
         "machine": machine, "bursts": bursts, "burst_seconds": length, "summaries": summaries,
         "idle_connections": connections, "idle": idle,
-        "bars": [{"passed": passed, "bar": text} for passed, text in rows], "runs": runs},
-        indent=1) + "\n")
-    progress(f"everything is in {os.path.relpath(target)}")
+        "bars": [{"passed": passed, "bar": text} for passed, text in rows], "runs": runs})
     if arguments.smoke:
         return 1 if failures or left_out else 0
     missed = bool(failures) or any(passed is False for passed, _ in rows)

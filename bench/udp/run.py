@@ -6,7 +6,6 @@ and the server's CPU time for each packet (medians, minima, ratios), then user i
 packet as callgrind counts them, and the bars. README.md in the folder above explains the method.
 """
 
-import argparse
 import json
 import re
 import shutil
@@ -22,7 +21,7 @@ BENCH = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(BENCH), str(BENCH / 'echo')]
 sys.dont_write_bytecode = True
 
-from machine import describe  # noqa: E402
+from machine import describe, heading, keep, options, progress, selected  # noqa: E402
 from processes import LOAD_CPU, Failure, RunningServer, pin_to  # noqa: E402
 
 BURST_SECONDS = 0.25
@@ -65,10 +64,6 @@ WORKLOADS = [
     Workload('64_gso', '64 B, the client lets the kernel cut them up', 64, True),
     Workload('1400_gso', '1,400 B, the client lets the kernel cut them up', 1400, True),
 ]
-
-
-def progress(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def load(bin_dir, server, arguments, with_pid=True):
@@ -137,26 +132,17 @@ def print_workload(workload, runs, counted):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, 'udp', 20)
     parser.add_argument('--bin', type=Path, required=True, help='folder of the binaries')
-    parser.add_argument('--rounds', type=int, default=20, help='bursts of each server')
     parser.add_argument('--quick', action='store_true', help='a smoke run: one short burst')
     parser.add_argument('--servers', help='comma-separated')
     parser.add_argument('--workloads', help='comma-separated')
     parser.add_argument('--no-counted', action='store_true', help='skip callgrind')
-    parser.add_argument('--json', type=Path)
-    parser.add_argument('--strict', action='store_true', help='exit 1 if a bar is missed')
     arguments = parser.parse_args()
     bin_dir = arguments.bin.resolve()
-
-    def chosen(everything, wanted):
-        names = wanted.split(',') if wanted else [each.name for each in everything]
-        return [each for each in everything if each.name in names]
-
-    servers = [each for each in chosen(SERVERS, arguments.servers)
+    servers = [each for each in selected(SERVERS, arguments.servers)
                if (bin_dir / each.binary).exists() or progress(f'{each.name}: not built')]
-    workloads = chosen(WORKLOADS, arguments.workloads)
+    workloads = selected(WORKLOADS, arguments.workloads)
     bursts, seconds = (1, 0.1) if arguments.quick else (arguments.rounds, BURST_SECONDS)
     machine = describe(bin_dir)
     failed, runs, counted = [], {}, {}
@@ -175,9 +161,7 @@ def main():
             except Failure as failure:
                 failed.append(f'{workload.name}: {failure}')
 
-    print(f"kernel {machine['kernel']}, {machine['cpus']} x {machine['cpu']}, "
-          f"load average at the start {machine['load_average']:.2f}; "
-          f'{bursts} bursts of {seconds:g} s each')
+    print(heading(machine, f'{bursts} bursts of {seconds:g} s each'))
     missed = False
     for workload in workloads:
         if workload.name in runs:
@@ -194,11 +178,9 @@ def main():
             print(f'  {verdict}  {workload.name}: {rival} {ratio:.3f} (bar {BAR})')
     for failure in failed:
         print(f'  FAIL  {failure}')
-    target = arguments.json or bin_dir / 'udp_results.json'
-    target.write_text(json.dumps(
-        {'machine': machine, 'runs': runs, 'failures': failed,
-         'instructions': {' '.join(key): value for key, value in counted.items()}},
-        indent=1) + '\n')
+    keep(arguments.json or bin_dir / 'udp_results.json',
+         {'machine': machine, 'runs': runs, 'failures': failed,
+          'instructions': {' '.join(key): value for key, value in counted.items()}})
     return 1 if failed or (arguments.strict and missed) else 0
 
 
