@@ -18,13 +18,8 @@ namespace ouro {
 namespace detail {
 namespace {
 
-// The kernel tells of the peer's half-close whether it is asked or not, and does so at once, again
-// and again. To who wants to write that says nothing; so it is looked at again a little later.
-constexpr auto look_again_after = std::chrono::milliseconds(5);
-
-bool holds(std::int32_t found, std::uint32_t wanted) noexcept {
-    return static_cast<std::uint32_t>(found) & (wanted | POLLERR | POLLHUP);
-}
+// After the kernel had no memory for a poll.
+constexpr auto retry_after = std::chrono::milliseconds(5);
 
 std::string name_of(int fd, std::uint32_t events) {
     return "fd " + std::to_string(fd) + (events == POLLIN ? " is readable" : " is writable");
@@ -100,16 +95,14 @@ void watch::ready(op& done) noexcept {
         delete &self;
     } else if (done.res < 0) {
         self.fail(-done.res);
-    } else if (holds(done.res, self.events_)) {
-        self.call();
     } else {
-        self.arm_later();
+        self.call();
     }
 }
 
 void watch::arm_later() noexcept {
     try {
-        when = home_.deadline_after(look_again_after);
+        when = home_.deadline_after(retry_after);
         add_timer(home_, *this);
     } catch (const std::bad_alloc&) {
         arm();
@@ -202,15 +195,14 @@ extern const wait_kind readable_kind;
 extern const wait_kind writable_kind;
 
 /// One poll.
-class [[nodiscard]] poll_wait : public op_awaitable<poll_wait, bool> {
+class [[nodiscard]] poll_wait : public op_awaitable<poll_wait, void> {
   public:
     poll_wait(loop& home, int fd, std::uint32_t events) noexcept
         : op_awaitable(home, events == POLLIN ? readable_kind : writable_kind),
           fd_(fd),
           events_(events) {}
     void submit(loop& home, op& request) noexcept { io::poll(home, request, fd_, events_); }
-    /// Whether it is ready, and not just half-closed.
-    bool value() const noexcept { return holds(res(), events_); }
+    void value() const noexcept {}
     std::string doing() const { return "wait until " + name_of(fd_, events_); }
     static std::string describe(const wait_point& wait) {
         return "fd " + std::to_string(static_cast<const poll_wait&>(wait).fd_);
@@ -226,7 +218,7 @@ constexpr wait_kind writable_kind{"writable", &poll_wait::cancel_op, nullptr, &p
 task<> wait_until_ready(int fd, std::uint32_t events) {
     loop& home = loop::current();
     co_await may_watch(home, fd, events);
-    while (!co_await poll_wait(home, fd, events)) co_await sleep(look_again_after);
+    co_await poll_wait(home, fd, events);
 }
 
 }  // namespace

@@ -1,11 +1,15 @@
 #include <ouro/net/pipe.hpp>
 
+#include <fcntl.h>
+
+#include <chrono>
 #include <csignal>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "async_test.hpp"
+#include "at_once.hpp"
 
 namespace ouro::test {
 namespace {
@@ -54,6 +58,26 @@ OURO_ASYNC_TEST(both_ends_are_pipes_and_counted) {
     BOOST_TEST(home.counters().descriptors == before);
     ends.writer = pipe_end::adopt(home, fd);
     BOOST_TEST(ends.writer.fd() == fd);
+}
+
+OURO_KERNEL_TEST(a_half_closed_peer_of_a_full_socket_does_not_make_a_write_spin,
+                 "asks fcntl(2) for O_NONBLOCK, which makes writes poll first") {
+    loop& home = loop::current();
+    auto [near, far] = co_await socket::pair(home);
+    fill_now(near);
+    end_now(far);
+    const int fd = near.release();
+    BOOST_REQUIRE(::fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+    auto writer = pipe_end::adopt(home, fd);
+    auto writing = spawn([](pipe_end& to) -> task<std::size_t> {
+        co_return co_await to.write(as_bytes("x"));
+    }(writer));
+    const auto before = home.statistics().turns;
+    co_await sleep(std::chrono::milliseconds(30));
+    BOOST_TEST(home.statistics().turns - before < 200U);
+    BOOST_TEST(!writing.done());
+    co_await drain(far);
+    BOOST_TEST(co_await writing == 1U);
 }
 
 // fault 23

@@ -64,18 +64,6 @@ struct reader_until_here {
     ~reader_until_here() { remove_reader(fd); }
 };
 
-/// Puts into `to` what it takes.
-void fill(socket& to) {
-    const std::string block(65536, 'x');
-    while (io::try_send(loop::current(), to.fd(), as_bytes(block))) continue;
-}
-
-/// Takes all that has come.
-task<> drain(socket& from) {
-    std::vector<std::byte> room(65536);
-    while (readable_bytes(from)) (void)co_await from.recv_into(room);
-}
-
 task<> note_when_readable(int fd, std::shared_ptr<int> ready) {
     co_await readable(fd);
     ++*ready;
@@ -115,7 +103,7 @@ OURO_ASYNC_TEST(a_writer_is_called_again_and_again_while_there_is_room) {
     calls writing;
     writing.write(near.fd());
     co_await writing.come(5);
-    fill(near);
+    fill_now(near);
     BOOST_TEST(co_await writing.stay_away());
     co_await drain(far);
     co_await writing.come();
@@ -394,7 +382,7 @@ OURO_ASYNC_TEST(readable_waits_for_data_and_takes_none) {
 OURO_ASYNC_TEST(writable_waits_for_room) {
     auto [near, far] = co_await socket::pair(loop::current());
     co_await writable(near.fd());
-    fill(near);
+    fill_now(near);
     auto ready = std::make_shared<int>(0);
     auto waiting = spawn(note_when_writable(near.fd(), ready));
     co_await settle();
@@ -425,7 +413,7 @@ OURO_ASYNC_TEST(a_cancelled_wait_leaves_the_descriptor_alone) {
 // The kernel tells a poll of the peer's half-close, whatever it asks for.
 OURO_ASYNC_TEST(a_half_closed_peer_makes_a_full_socket_neither_writable_nor_the_loop_spin) {
     auto [near, far] = co_await socket::pair(loop::current());
-    fill(near);
+    fill_now(near);
     end_now(far);
     calls writing;
     writing.write(near.fd());

@@ -19,6 +19,11 @@ void send_now(loop& home, int from, std::string_view text) {
 
 void send_now(const socket& from, std::string_view text) { send_now(from.home(), from.fd(), text); }
 
+void fill_now(const socket& to) {
+    const std::string block(65536, 'x');
+    while (io::try_send(to.home(), to.fd(), as_bytes(block))) continue;
+}
+
 void end_now(loop& home, int of) {
     const auto ended = io::shutdown(home, of, SHUT_WR);
     BOOST_REQUIRE_MESSAGE(ended.has_value(), (ended ? "" : ended.error().describe()));
@@ -41,6 +46,11 @@ peeked peek(const socket& at) {
     std::vector<std::byte> room(1 << 20);
     const auto got = ::recv(at.fd(), room.data(), room.size(), MSG_PEEK | MSG_DONTWAIT);
     return {.byte_count = got > 0 ? static_cast<std::size_t>(got) : 0, .ended = got == 0};
+}
+
+task<> drain(socket& from) {
+    std::vector<std::byte> room(65536);
+    while (readable_bytes(from)) (void)co_await from.recv_into(room);
 }
 
 }  // namespace ouro::test

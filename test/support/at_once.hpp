@@ -12,6 +12,8 @@ namespace ouro::test {
 void send_now(const socket& from, std::string_view text);
 /// The same on a descriptor.
 void send_now(loop& home, int from, std::string_view text);
+/// Sends until the socket takes no more.
+void fill_now(const socket& to);
 /// Says end of stream.
 void end_now(const socket& of);
 /// The same on a descriptor.
@@ -31,5 +33,7 @@ peeked peek(const socket& at);
 inline bool sees_end(const socket& at) { return peek(at).ended; }
 /// Bytes that can be read at once, without taking them.
 inline std::size_t readable_bytes(const socket& at) { return peek(at).byte_count; }
+/// Takes all that has come.
+task<> drain(socket& from);
 
 }  // namespace ouro::test

@@ -16,7 +16,9 @@
 #include "bell.hpp"
 #include "buffer_ring.hpp"
 #include "datagram_buffers.hpp"
+#include "files.hpp"
 #include "kernel_abi.hpp"
+#include "op_state.hpp"
 #include "ring.hpp"
 
 namespace ouro::uring {
@@ -24,35 +26,6 @@ namespace {
 
 using detail::completion;
 
-// op::engine_state
-constexpr std::uint8_t fast_send_pending = 1;  // no completion will come unless it failed
-constexpr std::uint8_t starved = 2;            // waits for a shared buffer, not in the kernel
-constexpr std::uint8_t ring_receive = 3;
-constexpr std::uint8_t direct_receive = 4;  // `data`, `length`: the memory the kernel owns
-constexpr std::uint8_t datagram_receive = 5;
-// Files that are no sockets; `op::engine_fd` says which. What is not ready is polled for, and tried
-// again.
-constexpr std::uint8_t file_read = 8;     // `data`, `length`: the memory the kernel owns
-constexpr std::uint8_t ring_read = 9;     // again and again
-constexpr std::uint8_t single_read = 10;  // once, into the shared ring
-constexpr std::uint8_t file_write = 11;
-constexpr std::uint8_t starved_read = 12;
-constexpr std::uint8_t on_worker = 0x10;   // beside one of these: on a thread of the kernel's
-constexpr std::uint8_t polled_for = 0x20;  // beside one of these
-constexpr std::uint8_t kinds = 0x0f;
-constexpr std::uint8_t cancel_sent = 0x80;
-
-constexpr bool of_file(std::uint8_t state) noexcept {
-    return (state & kinds) >= file_read && (state & kinds) <= file_write;
-}
-
-// An op's address and, above it, which use of the op this is: a late cancel cannot hit the next one
-// at the same place.
-constexpr unsigned generation_shift = 48;
-std::uint64_t tag(const op& request) noexcept {
-    return reinterpret_cast<std::uintptr_t>(&request) |
-           (std::uint64_t{request.generation} << generation_shift);
-}
 // Below any address: entries without an op.
 constexpr std::uint64_t ignored_tag = 0;    // a cancel
 constexpr std::uint64_t first_carried = 2;  // a wake-up for another loop; 1 is `bell::tag`
@@ -146,21 +119,22 @@ class uring_engine final : public detail::engine {
     void read(op& request, int fd, std::span<std::byte> into,
               io::file_kind kind) noexcept override {
         lend(request, into.data(), into.size());
-        start_file(request, fd, with(file_read, kind));
+        files_.start(request, fd, with(file_read, kind));
     }
     void read_ring(op& request, int fd, io::file_kind kind) noexcept override {
         const bool waits_by_itself = kind == io::file_kind::pipe || kind == io::file_kind::socket;
         const bool again_and_again = waits_by_itself && ring_.can().multishot_read;
-        start_or_wait(request, fd, with(again_and_again ? ring_read : single_read, kind));
+        files_.start_or_wait(request, fd, with(again_and_again ? ring_read : single_read, kind));
     }
     void write(op& request, int fd, std::span<const std::byte> from,
                io::file_kind kind) noexcept override {
         OURO_ASSERT(detail::addressable(from.data(), from.size()), "write from freed memory");
         request.data = const_cast<std::byte*>(from.data());
         request.length = from.size();
-        start_file(request, fd, with(file_write, kind));
+        files_.start(request, fd, with(file_write, kind));
     }
     void poll_fd(op& request, int fd, std::uint32_t events) noexcept override {
+        if (events == POLLOUT) return files_.poll_first(request, fd, await_room);
         io_uring_sqe* entry = prepare(request);
         io_uring_prep_poll_add(entry, fd, events);
         finish(entry, request);
@@ -373,7 +347,7 @@ class uring_engine final : public detail::engine {
         for (op* waiting : rearming_) {
             if ((waiting->engine_state & kinds) == starved_read) {
                 const auto worker = static_cast<std::uint8_t>(waiting->engine_state & on_worker);
-                start_or_wait(*waiting, waiting->engine_fd, single_read | worker);
+                files_.start_or_wait(*waiting, waiting->engine_fd, single_read | worker);
             } else if (waiting->length & of_datagrams) {
                 arm_datagram_receive(*waiting);
             } else {
@@ -381,64 +355,6 @@ class uring_engine final : public detail::engine {
             }
         }
         rearming_.clear();
-    }
-    static std::uint8_t with(std::uint8_t state, io::file_kind kind) noexcept {
-        return kind == io::file_kind::terminal ? state | on_worker : state;
-    }
-    void start_file(op& request, int fd, std::uint8_t state) noexcept {
-        const std::uint8_t what = state & kinds;
-        constexpr std::uint64_t where_it_stands = std::uint64_t(-1);
-        io_uring_sqe* entry = prepare(request);
-        const auto bytes = static_cast<unsigned>(request.length);
-        if (what == file_read) {
-            io_uring_prep_read(entry, fd, request.data, bytes, where_it_stands);
-        } else if (what == ring_read || what == single_read) {
-            io_uring_prep_read(entry, fd, nullptr, 0, where_it_stands);
-            if (what == ring_read) entry->opcode = abi::op_read_multishot;
-            entry->flags |= IOSQE_BUFFER_SELECT;
-            entry->buf_group = buffer_ring::group;
-        } else {
-            io_uring_prep_write(entry, fd, request.data, bytes, where_it_stands);
-        }
-        if (state & on_worker) entry->flags |= IOSQE_ASYNC;
-        finish(entry, request);
-        request.engine_fd = fd;
-        request.engine_state = state;
-    }
-    /// A worker would take a shared buffer and wait with it: it is sent when something came.
-    void start_or_wait(op& request, int fd, std::uint8_t state) noexcept {
-        state& on_worker ? poll_first(request, fd, state) : start_file(request, fd, state);
-    }
-    void poll_first(op& request, int fd, std::uint8_t state) noexcept {
-        io_uring_sqe* entry = prepare(request);
-        io_uring_prep_poll_add(entry, fd, (state & kinds) == file_write ? POLLOUT : POLLIN);
-        finish(entry, request);
-        request.engine_fd = fd;
-        request.engine_state = state | polled_for;
-    }
-    /// Looks at what ended an operation on a file without anything done. True: it goes on.
-    bool file_goes_on(op& request, std::uint8_t state, std::int32_t& res) noexcept {
-        const bool was_polled = state & polled_for;
-        if (request.engine_state & cancel_sent) {
-            if (was_polled || res == -EAGAIN || res == -EINTR) res = -ECANCELED;
-        } else if (was_polled) {
-            if (res < 0) return false;
-            start_file(request, request.engine_fd, static_cast<std::uint8_t>(state & ~polled_for));
-            return true;
-        } else if (res == -EINTR) {
-            start_or_wait(request, request.engine_fd, state);
-            return true;
-        } else if (res == -EAGAIN) {
-            // O_NONBLOCK, on a file for which the kernel does not wait by itself then.
-            poll_first(request, request.engine_fd, state);
-            return true;
-        } else if ((state & kinds) == ring_read && (res == -EINVAL || res == -EBADFD)) {
-            // An older kernel, or a file that cannot be waited for.
-            if (res == -EINVAL) ring_.can().multishot_read = false;
-            start_file(request, request.engine_fd, single_read);
-            return true;
-        }
-        return false;
     }
     void send_cancel(std::uint64_t target, unsigned flags) noexcept {
         io_uring_sqe* entry = ring_.get_sqe();
@@ -494,7 +410,7 @@ class uring_engine final : public detail::engine {
         std::int32_t res = cqe.res;
         const bool no_end = of_file(state) && !more && (res <= 0 || (state & polled_for));
         if (cqe.res <= 0) give_up_buffer(cqe);
-        if (no_end && file_goes_on(target, state, res)) return;
+        if (no_end && files_.goes_on(target, state, res)) return;
         completion done{
             &target,   target.data, res, 0, static_cast<std::uint16_t>(more ? op_flags::more : 0),
             generation};
@@ -570,6 +486,7 @@ class uring_engine final : public detail::engine {
     }
 
     ring ring_;
+    file_operations files_{ring_};
     buffer_ring buffers_;
     const unsigned datagram_count_;
     std::unique_ptr<datagram_buffers> datagrams_;  // null until somebody receives some

@@ -339,6 +339,26 @@ HONESTY_OF_STREAMS(poll_tells_of_the_own_half_close_a_full_socket_and_a_reset) {
     io::close(home, gone.theirs);
 }
 
+HONESTY_OF_STREAMS(a_poll_for_room_alone_is_told_of_room_and_not_of_the_peers_half_close) {
+    const connected pair = co_await connect_pair(home, kind);
+    co_await fill(home, pair.ours);
+    BOOST_TEST(io::shutdown(home, pair.theirs, SHUT_WR).has_value());
+    co_await quiet();
+    running poll;
+    io::poll(home, poll, pair.ours, POLLOUT);
+    co_await quiet();
+    notes.say("told", poll.ended());
+    io::cancel(home, poll);
+    notes.say("cancelled", co_await poll.end());
+    poll.forget();
+    io::poll(home, poll, pair.ours, POLLOUT);
+    auto reading = spawn(recv_all(home, pair.theirs));
+    notes.say("has room", (co_await poll.end() & POLLOUT) != 0);
+    io::close(home, pair.ours);
+    co_await reading;
+    io::close(home, pair.theirs);
+}
+
 HONESTY(poll_tells_of_a_reset) {
     const connected pair = co_await connect_pair(home, stream_kind::tcp);
     running poll;

@@ -108,7 +108,8 @@ void read_ring(loop& home, op& request, int fd, file_kind kind = file_kind::pipe
 void write(loop& home, op& request, int fd, std::span<const std::byte> from,
            file_kind kind = file_kind::pipe) noexcept;
 /// Waits until one of the poll(2) `events` holds, or an error, a hang-up or the peer's half-close
-/// (POLLERR, POLLHUP, POLLRDHUP, which are always watched); completes with those that do.
+/// (POLLERR, POLLHUP, POLLRDHUP); completes with those that do. Who waits for room alone (POLLOUT)
+/// is not told of a half-close, but of room.
 void poll(loop& home, op& request, int fd, std::uint32_t events) noexcept;
 /// Asks `request` to end early. Its completion follows in any case, and says what happened.
 /// Harmless on an op that is not in flight.

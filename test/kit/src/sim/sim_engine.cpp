@@ -439,8 +439,9 @@ class sim_engine final : public answering_engine, public listener_to_changes {
         case action::connect:
             return go_on_connecting(held);
         case action::poll: {
+            const std::uint32_t half_close = held.events == POLLOUT ? 0 : POLLRDHUP;
             const std::uint32_t ready =
-                held.on->ready_events() & (held.events | POLLERR | POLLHUP | POLLRDHUP);
+                held.on->ready_events() & (held.events | POLLERR | POLLHUP | half_close);
             return ready ? finish(held, ready) : wait(held);
         }
         case action::resolve:
