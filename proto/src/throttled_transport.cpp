@@ -124,13 +124,7 @@ std::error_code throttled_transport::writelines(std::span<const bytes> chunks) {
     if (eof_written_) return make_error_code(errc::write_after_eof);
     if (past_writing()) return wrapped_->writelines(chunks);
     const std::size_t before = out_->size();
-    try {
-        for (const bytes chunk : chunks) out_->append(chunk);
-    } catch (...) {
-        // The stream cannot go on as if nothing had been written.
-        if (out_->size() > before) end(error(std::errc::not_enough_memory, "writelines"));
-        throw;
-    }
+    out_->append(chunks);
     if (out_->size() > before) written();
     return {};
 }

@@ -41,6 +41,22 @@ void write_queue::append_chunk(bytes data) {
     push(added);
 }
 
+void write_queue::append(std::span<const bytes> chunks) {
+    chunk* const last = last_;
+    std::byte* const end = last ? last->end : nullptr;
+    const std::size_t size = size_;
+    try {
+        for (const bytes each : chunks) append(each);
+    } catch (...) {
+        chunk* added = std::exchange(last ? last->next : first_, nullptr);
+        while (added) free_chunk(std::exchange(added, added->next));
+        last_ = last;
+        if (last) last->end = end;
+        size_ = size;
+        throw;
+    }
+}
+
 void write_queue::append(std::vector<std::byte>&& data) {
     if (data.empty()) return;
     chunk* const added = make_chunk(sizeof(gift));

@@ -58,6 +58,8 @@ class write_queue {
             append_chunk(data);
         }
     }
+    /// Copies all `chunks` to the end, or none of them when there is no memory.
+    void append(std::span<const bytes> chunks);
     /// Moves `data` to the end.
     void append(std::vector<std::byte>&& data);
     /// Holds the lease until its bytes were taken.
