@@ -55,6 +55,21 @@ task<std::pair<std::string, std::uint64_t>> sent_of(shared_file file, sendfile_o
     co_return std::pair(co_await reading, count);
 }
 
+/// A transfer of 8 MB, of which the peer has taken a little.
+struct transfer {
+    ends on;
+    shared_file file;
+    task_handle<std::uint64_t> sending;
+};
+task<transfer> begun_transfer() {
+    auto on = co_await connect_ends(true);
+    auto file = file_of(std::string(8'000'000, 'x'));
+    auto sending = spawn(send_from(on.near, file, {}));
+    std::vector<std::byte> room(1000);
+    (void)co_await on.far->recv_into(room);
+    co_return transfer{std::move(on), std::move(file), std::move(sending)};
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(files_on_sockets)
@@ -136,11 +151,7 @@ OURO_ASYNC_TEST(what_has_no_offsets_is_copied_or_refused) {
 
 // rule 648
 OURO_ASYNC_TEST(a_peer_that_goes_makes_it_fail_with_the_position_behind_what_was_sent) {
-    auto on = co_await connect_ends(true);
-    const auto file = file_of(std::string(8'000'000, 'x'));
-    auto sending = spawn(send_from(on.near, file, {}));
-    std::vector<std::byte> room(1000);
-    (void)co_await on.far->recv_into(room);
+    auto [on, file, sending] = co_await begun_transfer();
     on.far->close();
     const auto outcome = co_await as_result(sending.join());
     BOOST_CHECK((!outcome && (outcome.error() == std::errc::connection_reset ||
@@ -151,11 +162,7 @@ OURO_ASYNC_TEST(a_peer_that_goes_makes_it_fail_with_the_position_behind_what_was
 
 // rule 662
 OURO_ASYNC_TEST(a_cancelled_transfer_leaves_nothing_armed) {
-    auto on = co_await connect_ends(true);
-    const auto file = file_of(std::string(8'000'000, 'x'));
-    auto sending = spawn(send_from(on.near, file, {}));
-    std::vector<std::byte> room(1000);
-    (void)co_await on.far->recv_into(room);
+    auto [on, file, sending] = co_await begun_transfer();
     sending.cancel();
     const auto outcome = co_await as_result(sending.join());
     BOOST_CHECK((!outcome && outcome.error() == errc::cancelled));
@@ -173,11 +180,7 @@ OURO_ASYNC_TEST(a_cancelled_transfer_leaves_nothing_armed) {
 
 // rule 675
 OURO_ASYNC_TEST(closing_the_socket_ends_a_transfer) {
-    auto on = co_await connect_ends(true);
-    const auto file = file_of(std::string(8'000'000, 'x'));
-    auto sending = spawn(send_from(on.near, file, {}));
-    std::vector<std::byte> room(1000);
-    (void)co_await on.far->recv_into(room);
+    auto [on, file, sending] = co_await begun_transfer();
     on.near->close();
     const auto outcome = co_await as_result(sending.join());
     BOOST_CHECK((!outcome && outcome.error() == errc::cancelled));

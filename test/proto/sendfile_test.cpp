@@ -77,6 +77,21 @@ task<ending> failure_of(task_handle<std::uint64_t>& of) {
     co_return ending{outcome ? error() : outcome.error()};
 }
 
+/// A transfer of 4 MB that waits for a peer that does not read.
+struct transfer {
+    route_ends on;
+    shared_file file;
+    task_handle<std::uint64_t> sending;
+};
+task<transfer> held_up_transfer(route over) {
+    auto on = co_await connect_route(over, true);
+    auto file = file_of(std::string(4'000'000, 'x'));
+    on.peer->pause_reading();
+    auto sending = spawn(send_shared(on.link, file));
+    co_await sleep(std::chrono::milliseconds(20));
+    co_return transfer{std::move(on), std::move(file), std::move(sending)};
+}
+
 }  // namespace
 
 BOOST_AUTO_TEST_SUITE(files_on_transports)
@@ -230,11 +245,7 @@ OURO_ASYNC_TEST(a_protocol_that_was_paused_before_is_resumed_after_the_file) {
 OURO_ASYNC_TEST(a_peer_that_goes_in_the_middle_makes_it_fail) {
     for (const route over : every_route) {
         BOOST_TEST_INFO_SCOPE(int(over));
-        auto on = co_await connect_route(over, true);
-        const auto file = file_of(std::string(4'000'000, 'x'));
-        on.peer->pause_reading();
-        auto sending = spawn(send_shared(on.link, file));
-        co_await sleep(std::chrono::milliseconds(20));
+        auto [on, file, sending] = co_await held_up_transfer(over);
         on.peer->abort();
         const error why = (co_await failure_of(sending)).why;
         BOOST_CHECK((why == std::errc::connection_reset || why == std::errc::broken_pipe ||
@@ -264,11 +275,7 @@ OURO_ASYNC_TEST(a_peer_that_goes_after_everything_is_no_error) {
 OURO_ASYNC_TEST(a_cancelled_transfer_leaves_the_connection_as_it_was) {
     for (const route over : every_route) {
         BOOST_TEST_INFO_SCOPE(int(over));
-        auto on = co_await connect_route(over, true);
-        const auto file = file_of(std::string(4'000'000, 'x'));
-        on.peer->pause_reading();
-        auto sending = spawn(send_shared(on.link, file));
-        co_await sleep(std::chrono::milliseconds(20));
+        auto [on, file, sending] = co_await held_up_transfer(over);
         sending.cancel();
         BOOST_CHECK((co_await failure_of(sending)).why == errc::cancelled);
         BOOST_TEST(file->position() > 0);
@@ -283,10 +290,7 @@ OURO_ASYNC_TEST(a_cancelled_transfer_leaves_the_connection_as_it_was) {
 OURO_ASYNC_TEST(close_and_abort_end_a_transfer) {
     for (const route over : every_route) {
         for (const bool closes : {true, false}) {
-            auto on = co_await connect_route(over, true);
-            on.peer->pause_reading();
-            auto sending = spawn(send_shared(on.link, file_of(std::string(4'000'000, 'x'))));
-            co_await sleep(std::chrono::milliseconds(20));
+            auto [on, file, sending] = co_await held_up_transfer(over);
             closes ? on.link->close() : on.link->abort();
             on.peer->resume_reading();
             BOOST_CHECK((co_await failure_of(sending)).why);

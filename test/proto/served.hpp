@@ -40,6 +40,20 @@ inline auto each_into(recorders all, kind of = kind::streaming) {
     return [all = std::move(all), of]() mutable { return all.add(of); };
 }
 
+/// Says again what it hears.
+class echo final : public protocol {
+  public:
+    void connection_made(std::shared_ptr<transport> on) override { link_ = std::move(on); }
+    void data_received(bytes received) override { link_->write(received); }
+    void connection_lost(error) override { link_.reset(); }
+
+  private:
+    std::shared_ptr<transport> link_;
+};
+inline auto make_echo() {
+    return [] { return std::make_shared<echo>(); };
+}
+
 /// An address of that kind that nobody else has.
 inline task<address> free_place(medium over) {
     static int count = 0;

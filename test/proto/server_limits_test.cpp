@@ -6,16 +6,6 @@
 namespace ouro::test {
 namespace {
 
-class echo final : public protocol {
-  public:
-    void connection_made(std::shared_ptr<transport> on) override { link_ = std::move(on); }
-    void data_received(bytes received) override { link_->write(received); }
-    void connection_lost(error) override { link_.reset(); }
-
-  private:
-    std::shared_ptr<transport> link_;
-};
-
 /// Connects until it is answered: a connection may be aborted before it is accepted.
 task<> insist(address where) {
     for (;;) {
@@ -210,7 +200,7 @@ BOOST_AUTO_TEST_CASE(failing_accepts_lose_no_connection_under_any_limit) {
         testing::simulation world(options);
         const auto outcome = world.run([]() -> task<> {
             auto& here = testing::simulation::current();
-            auto at = co_await create_server([] { return std::make_shared<echo>(); },
+            auto at = co_await create_server(make_echo(),
                                              std::vector<std::string>{"127.0.0.1", "127.0.0.2"}, 0,
                                              {.accept_retry = std::chrono::milliseconds(50),
                                               .max_connections = here.draw(0, 3),

@@ -42,20 +42,6 @@ class child {
     pid_t pid_;
 };
 
-class echo final : public protocol {
-  public:
-    void connection_made(std::shared_ptr<transport> on) override { link_ = std::move(on); }
-    void data_received(bytes received) override { link_->write(received); }
-    void connection_lost(error) override { link_.reset(); }
-
-  private:
-    std::shared_ptr<transport> link_;
-};
-
-auto make_echo() {
-    return [] { return std::make_shared<echo>(); };
-}
-
 /// What the body of a test, which has no arguments, is to know.
 struct {
     std::string path;
