@@ -1,4 +1,4 @@
-"""What all benchmarks are told and say: their options, where they ran, and where the figures are."""
+"""What all benchmarks are told and say: options, where they ran, and where the figures are."""
 
 import argparse
 import json
