@@ -54,7 +54,7 @@ class buffer_ring {
     std::byte* take(std::uint32_t cqe_flags, std::size_t length) noexcept {
         const auto buffer = static_cast<std::uint16_t>(cqe_flags >> IORING_CQE_BUFFER_SHIFT);
         std::byte* const data = start_of(buffer) + used_[buffer];
-        if (incremental_) used_[buffer] += static_cast<std::uint32_t>(length);
+        used_[buffer] += static_cast<std::uint32_t>(length);
         ++lent_;
         detail::unpoison(data, length);
         return data;
@@ -62,8 +62,7 @@ class buffer_ring {
     /// The lease to name in `give_back`: whether the slice was the last one of its buffer.
     std::uint32_t lease_of(std::uint32_t cqe_flags) const noexcept {
         const std::uint32_t buffer = cqe_flags >> IORING_CQE_BUFFER_SHIFT;
-        const bool kernel_goes_on = incremental_ && (cqe_flags & abi::cqe_buffer_more);
-        return buffer | (kernel_goes_on ? 0 : last_slice);
+        return buffer | (cqe_flags & abi::cqe_buffer_more ? 0 : last_slice);
     }
     /// The slice is not used any more.
     void give_back(std::uint32_t lease, std::byte* data, std::size_t length) noexcept {

@@ -18,6 +18,7 @@
 #include "datagram_buffers.hpp"
 #include "files.hpp"
 #include "kernel_abi.hpp"
+#include "message_scratch.hpp"
 #include "op_state.hpp"
 #include "ring.hpp"
 
@@ -45,9 +46,9 @@ class uring_engine final : public detail::engine {
           datagram_count_(std::min(datagrams_for_each * options.ring_buffer_count, 4096U)) {
         bell_ = std::make_shared<bell>(ring_);
         // Room for what a turn usually has, so that memory is asked for here and not in the midst.
-        for (auto* ops : {&fast_sends_, &starved_, &rearming_, &under_cancel_})
-            ops->reserve(usual_count);
-        for (auto* list : {&fast_done_, &made_here_}) list->reserve(usual_count);
+        for (auto* ops : {&starved_, &rearming_, &under_cancel_}) ops->reserve(usual_count);
+        made_here_.reserve(usual_count);
+        fast_sends_.resize(usual_count);
     }
     ~uring_engine() override {
         wake_.in_flight = false;  // the poll behind it has no memory of ours and ends with the ring
@@ -78,28 +79,26 @@ class uring_engine final : public detail::engine {
         const bool fast = mode == io::send_mode::fast;
         io_uring_prep_send(entry, fd, from.data(), from.size(),
                            MSG_NOSIGNAL | MSG_WAITALL | (fast ? MSG_DONTWAIT : 0));
-        finish(entry, request);
         request.length = from.size();
-        if (fast && ring_.can().fast_send && detail::has_room(fast_sends_)) {
+        if (fast && ring_.can().fast_send && fast_count_ < fast_sends_.size()) {
             entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
-            request.engine_state = fast_send_pending;
-            fast_sends_.push_back(&request);
+            request.engine_state = fast_send;
+            fast_sends_[fast_count_++] = {&request, nullptr, static_cast<std::int32_t>(from.size()),
+                                          0,        0,       request.generation};
         }
+        finish(entry, request);
     }
     void send_pieces(op& request, int fd, std::span<const iovec> pieces) noexcept override {
         // The kernel reads the header and the list when the entry is submitted, which is before the
         // next poll returns.
-        message* const scratch = next_message();
-        if (!scratch) return made_here_.push_back(failed(request, -ENOMEM));
-        const std::size_t count = std::min(pieces.size(), message::most_pieces);
-        std::copy_n(pieces.begin(), count, scratch->pieces);
-        scratch->header.msg_iov = scratch->pieces;
-        scratch->header.msg_iovlen = count;
+        const msghdr* const message = messages_.of(pieces);
+        if (!message) return made_here_.push_back(failed(request, -ENOMEM));
         io_uring_sqe* entry = prepare(request);
-        io_uring_prep_sendmsg(entry, fd, &scratch->header, MSG_NOSIGNAL | MSG_WAITALL);
+        io_uring_prep_sendmsg(entry, fd, message, MSG_NOSIGNAL | MSG_WAITALL);
         finish(entry, request);
         request.length = 0;
-        for (const iovec& piece : pieces.first(count)) request.length += piece.iov_len;
+        for (const iovec& piece : pieces.first(message->msg_iovlen))
+            request.length += piece.iov_len;
     }
     void accept(op& request, int fd) noexcept override {
         io_uring_sqe* entry = prepare(request);
@@ -180,7 +179,7 @@ class uring_engine final : public detail::engine {
             std::erase(starved_, &request);
             return made_here_.push_back(cancelled(request));
         }
-        if (request.engine_state & cancel_sent) return;
+        if (request.engine_state & cancel_sent || request.engine_state == fast_send) return;
         request.engine_state |= cancel_sent;
         if (detail::has_room(under_cancel_)) under_cancel_.push_back(&request);
         send_cancel(tag(request), 0);
@@ -200,15 +199,15 @@ class uring_engine final : public detail::engine {
         if (!made_here_.empty()) deadline = clock::time_point::min();
         const bool waits = deadline != clock::time_point::min();
         if (waits || ring_.wants_enter()) ring_.enter(deadline);
-        const std::size_t before = out.size();
+        const bool all_taken = ring_.pending() == 0;
+        if (all_taken) complete_fast_sends(out);
         reap(out);
         while (ring_.overflowed()) {  // what the kernel could not place: make it place that now
             ring_.enter(clock::time_point::min());
             reap(out);
         }
-        if (ring_.pending() == 0) {  // all was taken
-            messages_used_ = 0;
-            complete_fast_sends(out, before);
+        if (all_taken) {
+            messages_.all_read();
             carried_.clear();
         }
         if (!made_here_.empty()) {
@@ -218,7 +217,7 @@ class uring_engine final : public detail::engine {
     }
     void submit() noexcept override {
         if (ring_.pending()) ring_.enter(clock::time_point::min());
-        if (ring_.pending() == 0) messages_used_ = 0;
+        if (ring_.pending() == 0) messages_.all_read();
         // Nobody may come back to see which of them found no ring.
         for (const auto& each : carried_) each->ring_by_event();
         carried_.clear();
@@ -244,7 +243,7 @@ class uring_engine final : public detail::engine {
         io_uring_sqe* entry = ring_.get_sqe();
         to->prepare(*entry);
         entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
-        entry->user_data = name;
+        ring_.filled(*entry, name);
         return true;
     }
     result<> adopt_thread() noexcept override {
@@ -285,27 +284,12 @@ class uring_engine final : public detail::engine {
     }
     static completion cancelled(op& request) noexcept { return failed(request, -ECANCELED); }
 
-    /// What the kernel reads when a vectored send is submitted. More pieces than fit go with the
-    /// next send.
-    struct message {
-        static constexpr std::size_t most_pieces = 64;
-        msghdr header{};
-        iovec pieces[most_pieces];
-    };
-    /// Messages are used again once everything was submitted. Null when there is no memory.
-    message* next_message() noexcept try {
-        if (messages_used_ == messages_.size()) messages_.push_back(std::make_unique<message>());
-        return messages_[messages_used_++].get();
-    } catch (const std::bad_alloc&) {
-        return nullptr;
-    }
-
     io_uring_sqe* prepare(op& request) noexcept {
         detail::released(&request);
         return ring_.get_sqe();
     }
-    static void finish(io_uring_sqe* entry, const op& request) noexcept {
-        entry->user_data = tag(request);
+    void finish(io_uring_sqe* entry, const op& request) noexcept {
+        ring_.filled(*entry, tag(request));
     }
     static void lend(op& request, std::byte* memory, std::size_t bytes) noexcept {
         request.data = memory;
@@ -360,7 +344,7 @@ class uring_engine final : public detail::engine {
         io_uring_sqe* entry = ring_.get_sqe();
         io_uring_prep_cancel64(entry, target, static_cast<int>(flags));
         entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
-        entry->user_data = ignored_tag;
+        ring_.filled(*entry, ignored_tag);
     }
 
     void reap(std::vector<completion>& out) noexcept {
@@ -373,13 +357,24 @@ class uring_engine final : public detail::engine {
             detail::acquired(&target);
             constexpr std::uint32_t next_bytes = IORING_CQE_F_BUFFER | IORING_CQE_F_MORE;
             if ((cqe.flags & (next_bytes | datagram_buffers::cqe_mark)) == next_bytes) [[likely]] {
-                out.push_back({&target, buffers_.take(cqe.flags, static_cast<std::size_t>(cqe.res)),
-                               cqe.res, buffers_.lease_of(cqe.flags),
-                               op_flags::lent | op_flags::more, generation});
+                out.emplace_back(
+                    &target, buffers_.take(cqe.flags, static_cast<std::size_t>(cqe.res)), cqe.res,
+                    buffers_.lease_of(cqe.flags), op_flags::lent | op_flags::more, generation);
+            } else if (target.engine_state == direct_receive && cqe.res > 0) {
+                out.emplace_back(&target, target.data, cqe.res, 0U, took_all(cqe, target),
+                                 generation);
+                detail::unpoison(target.data, target.length);
+                target.engine_state = detail::completion_queued;
             } else {
                 reap_one(cqe, target, generation, out);
             }
         });
+    }
+    /// `drained`, if a receive left nothing behind in its socket.
+    static std::uint16_t took_all(const io_uring_cqe& cqe, const op& target) noexcept {
+        const bool short_read = static_cast<std::size_t>(cqe.res) < target.length;
+        const bool left_some = cqe.flags & IORING_CQE_F_SOCK_NONEMPTY;
+        return short_read && !left_some ? op_flags::drained : std::uint16_t{0};
     }
     void reap_tag(std::uint64_t name) noexcept {
         if (name == ignored_tag) {  // a cancel that found nothing to stop
@@ -401,6 +396,7 @@ class uring_engine final : public detail::engine {
     void reap_one(const io_uring_cqe& cqe, op& target, std::uint16_t generation,
                   std::vector<completion>& out) noexcept {
         if (&target == &wake_) return woken();
+        if (target.engine_state == fast_send) return fast_send_failed(target, cqe.res, out);
         const bool more = cqe.flags & IORING_CQE_F_MORE;
         const std::uint8_t state = target.engine_state & ~cancel_sent;
         const std::uint8_t what = state & kinds;
@@ -426,11 +422,6 @@ class uring_engine final : public detail::engine {
         if (!more) {
             if (what == file_read || what == direct_receive)
                 detail::unpoison(target.data, target.length);
-            if (state == direct_receive) {
-                const bool short_read = static_cast<std::size_t>(cqe.res) < target.length;
-                const bool left_some = cqe.flags & IORING_CQE_F_SOCK_NONEMPTY;
-                if (cqe.res > 0 && short_read && !left_some) done.flags |= op_flags::drained;
-            }
             if (target.engine_state & cancel_sent) std::erase(under_cancel_, &target);
             target.engine_state = detail::completion_queued;
         }
@@ -455,21 +446,28 @@ class uring_engine final : public detail::engine {
         request.engine_state = of_file(request.engine_state) ? starved_read | worker : starved;
         starved_.push_back(&request);
     }
-    /// A fast send that made no completion has put all its bytes into the socket by the time the
-    /// kernel returned. That was before anything of this batch came, so it stands before that: a
+    /// A fast send that makes no completion has put all its bytes into the socket by the time the
+    /// kernel returns. That was before anything of this batch came, so it stands before that: a
     /// transport hears of its last send before it answers the next message.
-    void complete_fast_sends(std::vector<completion>& out, std::size_t before) noexcept {
-        for (op* sent : fast_sends_) {
-            if ((sent->engine_state & ~cancel_sent) != fast_send_pending) continue;
-            if (sent->engine_state & cancel_sent) std::erase(under_cancel_, sent);
-            sent->engine_state = detail::completion_queued;
-            fast_done_.push_back(
-                {sent, nullptr, static_cast<std::int32_t>(sent->length), 0, 0, sent->generation});
+    void complete_fast_sends(std::vector<completion>& out) noexcept {
+        out.insert(out.end(), fast_sends_.begin(),
+                   fast_sends_.begin() + static_cast<std::ptrdiff_t>(fast_count_));
+        if (fast_count_ == fast_sends_.size()) more_fast_sends();
+        fast_count_ = 0;
+    }
+    void more_fast_sends() noexcept try {
+        fast_sends_.resize(2 * fast_sends_.size());
+    } catch (const std::bad_alloc&) {
+        // The others have a completion each.
+    }
+    /// Its success was noted when it was started: in `out`, unless entries are left that the kernel
+    /// has not taken.
+    void fast_send_failed(op& sent, std::int32_t res, std::vector<completion>& out) noexcept {
+        for (auto* list : {&out, &fast_sends_}) {
+            for (completion& each : *list) {
+                if (each.target == &sent && each.generation == sent.generation) each.res = res;
+            }
         }
-        out.insert(out.begin() + static_cast<std::ptrdiff_t>(before), fast_done_.begin(),
-                   fast_done_.end());
-        fast_done_.clear();
-        fast_sends_.clear();
     }
 
     /// A poll, not a read: it leaves no memory of ours with the kernel when the engine goes.
@@ -478,7 +476,7 @@ class uring_engine final : public detail::engine {
         io_uring_prep_poll_add(entry, bell_->event(), POLLIN);
         wake_.in_flight = true;
         ++wake_.generation;
-        entry->user_data = tag(wake_);
+        finish(entry, wake_);
     }
     void woken() noexcept {
         wake_.in_flight = false;
@@ -490,16 +488,15 @@ class uring_engine final : public detail::engine {
     buffer_ring buffers_;
     const unsigned datagram_count_;
     std::unique_ptr<datagram_buffers> datagrams_;  // null until somebody receives some
-    std::vector<op*> fast_sends_;                  // submitted, outcome not known yet
-    std::vector<completion> fast_done_;  // those that succeeded, while a batch is put together
-    std::vector<op*> starved_;           // receives without a buffer
-    std::vector<op*> rearming_;          // those of them that start again
-    std::vector<op*> under_cancel_;      // asked to end, not back yet
-    bool cancel_failed_ = false;         // a cancel found nothing since they were asked
-    std::vector<completion> made_here_;  // completions that need no kernel
-    std::vector<std::unique_ptr<message>> messages_;  // for vectored sends
-    std::size_t messages_used_ = 0;                   // since the last time all was submitted
-    std::shared_ptr<bell> bell_;                      // by which others wake this loop
+    std::vector<completion> fast_sends_;  // since the last batch; the first `fast_count_` are used
+    std::size_t fast_count_ = 0;
+    std::vector<op*> starved_;                    // receives without a buffer
+    std::vector<op*> rearming_;                   // those of them that start again
+    std::vector<op*> under_cancel_;               // asked to end, not back yet
+    bool cancel_failed_ = false;                  // a cancel found nothing since they were asked
+    std::vector<completion> made_here_;           // completions that need no kernel
+    message_scratch messages_;                    // of vectored sends that are not submitted yet
+    std::shared_ptr<bell> bell_;                  // by which others wake this loop
     std::vector<std::shared_ptr<bell>> carried_;  // of others, rung with the entries of this turn
     op wake_{nullptr};
     std::uint64_t wakes_ = 0;

@@ -51,7 +51,7 @@ void file_operations::start(op& request, int fd, std::uint8_t state) noexcept {
         io_uring_prep_write(entry, fd, request.data, bytes, where_it_stands);
     }
     if (state & on_worker) entry->flags |= IOSQE_ASYNC;
-    entry->user_data = tag(request);
+    ring_.filled(*entry, tag(request));
 }
 
 void file_operations::start_or_wait(op& request, int fd, std::uint8_t state) noexcept {
@@ -61,13 +61,13 @@ void file_operations::start_or_wait(op& request, int fd, std::uint8_t state) noe
 void file_operations::poll_first(op& request, int fd, std::uint8_t state) noexcept {
     io_uring_sqe* entry = prepare(request, fd, polled(state));
     io_uring_prep_poll_add(entry, fd, wants_room(state) ? POLLOUT : POLLIN);
-    entry->user_data = tag(request);
+    ring_.filled(*entry, tag(request));
 }
 
 void file_operations::look_again_later(op& request, std::uint8_t state) noexcept {
     io_uring_sqe* entry = prepare(request, request.engine_fd, polled(state));
     io_uring_prep_timeout(entry, &look_again_after, 0, 0);
-    entry->user_data = tag(request);
+    ring_.filled(*entry, tag(request));
 }
 
 bool file_operations::goes_on(op& request, std::uint8_t state, std::int32_t& res) noexcept {

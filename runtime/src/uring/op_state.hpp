@@ -8,8 +8,8 @@
 namespace ouro::uring {
 
 // op::engine_state
-inline constexpr std::uint8_t fast_send_pending = 1;  // no completion will come unless it failed
-inline constexpr std::uint8_t starved = 2;  // waits for a shared buffer, not in the kernel
+inline constexpr std::uint8_t fast_send = 1;  // over once it is handed over; only failure is told
+inline constexpr std::uint8_t starved = 2;    // waits for a shared buffer, not in the kernel
 inline constexpr std::uint8_t ring_receive = 3;
 inline constexpr std::uint8_t direct_receive = 4;  // `data`, `length`: the memory the kernel owns
 inline constexpr std::uint8_t datagram_receive = 5;

@@ -38,12 +38,16 @@ class ring {
     ring(const ring&) = delete;
     ring& operator=(const ring&) = delete;
 
-    /// An entry to fill, all of it (the `io_uring_prep_*` do). Never null: a full queue is handed
-    /// to the kernel first.
+    /// An entry to fill, all of it (the `io_uring_prep_*` do); then call `filled`. Never null.
     io_uring_sqe* get_sqe() noexcept {
+        return &uring_.sq.sqes[uring_.sq.sqe_tail++ & (entry_count_ - 1)];
+    }
+    /// The entry is complete but for its name. A full queue is handed to the kernel, so that there
+    /// is always an entry to get.
+    void filled(io_uring_sqe& entry, std::uint64_t name) noexcept {
+        entry.user_data = name;
         if (uring_.sq.sqe_tail - known_head_ >= entry_count_) [[unlikely]]
             make_room();
-        return &uring_.sq.sqes[uring_.sq.sqe_tail++ & (entry_count_ - 1)];
     }
     /// Entries filled and not taken by the kernel yet.
     unsigned pending() const noexcept { return uring_.sq.sqe_tail - submitted_tail_; }
