@@ -45,10 +45,7 @@ result<std::size_t> stream_transport::offer(bytes data) noexcept {
 }
 
 void stream_transport::flush_hook(turn_end_hook& hook) noexcept {
-    auto& self = static_cast<stream_transport&>(hook);
-    if (!self.queue_.empty()) return self.flush();
-    const context::use in(self.values_);  // the protocol may be told
-    self.flush();
+    static_cast<stream_transport&>(hook).flush();
 }
 
 inline bool stream_transport::may_send_fast() const noexcept {
@@ -63,10 +60,16 @@ inline void stream_transport::send_fast() noexcept {
 /// in this turn: else a send would be under way.
 void stream_transport::flush() noexcept {
     if (transmit_op::in_flight || ending_) return;
-    if (queue_.empty()) return drained();  // the kernel was offered all of it before the turn ended
+    if (queue_.empty()) return taken_early();
     if (may_send_fast()) return send_fast();
     queued_at_ = turn_time(*home_);
     send_slowly();
+}
+
+/// The kernel was offered all of it before the turn ended.
+[[gnu::noinline]] void stream_transport::taken_early() noexcept {
+    const context::use in(values_);  // the protocol may be told
+    drained();
 }
 
 /// A send whose end is waited for.
@@ -90,11 +93,11 @@ void stream_transport::sent(op& done) noexcept {
         self.bytes_sent_ += taken;
         return self.queue_.consume(taken);
     }
-    const context::use in(self.values_);
     self.sent_otherwise(done.res);
 }
 
 void stream_transport::sent_otherwise(std::int32_t res) noexcept {
+    const context::use in(values_);
     const std::size_t taken = res < 0 ? 0 : static_cast<std::size_t>(res);
     bytes_sent_ += taken;
     if (ending_) {

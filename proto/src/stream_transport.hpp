@@ -106,6 +106,7 @@ class stream_transport final : public write_side<stream_life>, private receive_o
     result<std::size_t> offer(bytes data) noexcept override;
     const char* doing() const noexcept override { return "send"; }
     void flush() noexcept;
+    void taken_early() noexcept;
     void send_fast() noexcept;
     void send_slowly() noexcept;
     void flush_pieces() noexcept;

@@ -19,12 +19,13 @@ write_queue::chunk* write_queue::make_chunk(std::size_t payload_bytes) {
                                                     : wanted);
 }
 
-void write_queue::destroy_gift(chunk* holder) noexcept {
+void write_queue::free_gift(chunk* holder) noexcept {
     if (holder->what == content::vector) {
         std::destroy_at(reinterpret_cast<gift*>(holder + 1));
     } else {
         std::destroy_at(reinterpret_cast<buffer_lease*>(holder + 1));
     }
+    frame_pool::deallocate(holder, holder->block_bytes);
 }
 
 /// Fills what room there is, then opens a new chunk for the rest.

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <ouro/net/socket.hpp>
@@ -74,8 +75,8 @@ class write_queue {
     void consume(std::size_t count) noexcept {
         size_ -= count;
         if (size_ == 0 && first_ == last_) {
-            if (first_) free_chunk(first_);
-            first_ = last_ = nullptr;
+            last_ = nullptr;
+            if (chunk* const taken = std::exchange(first_, nullptr)) free_chunk(taken);
         } else {
             consume_some(count);
         }
@@ -97,10 +98,10 @@ class write_queue {
     }
     static chunk* make_chunk(std::size_t payload_bytes);
     static void free_chunk(chunk* unused) noexcept {
-        if (unused->what != content::copied) destroy_gift(unused);
+        if (unused->what != content::copied) return free_gift(unused);
         frame_pool::deallocate(unused, unused->block_bytes);
     }
-    static void destroy_gift(chunk* holder) noexcept;
+    static void free_gift(chunk* holder) noexcept;
     void append_chunk(bytes data);
     void push(chunk* added) noexcept {
         (last_ ? last_->next : first_) = added;

@@ -23,15 +23,22 @@ inline void write_side<Link>::queued() noexcept {
 template <class Link>
 std::error_code write_side<Link>::write(bytes data) {
     if (const auto answer = not_taken(data.size())) return *answer;
-    const std::size_t total = data.size();
-    if (total >= direct_write_bytes && queue_.empty() && !transmit_op::in_flight) {
-        data = data.subspan(write_directly(data));
-        if (data.empty() || ending_) return {};
+    if (data.size() >= direct_write_bytes && queue_.empty() && !transmit_op::in_flight) {
+        return write_large(data);
     }
+    queue_.append(data);
+    queued();
+    return {};
+}
+
+template <class Link>
+std::error_code write_side<Link>::write_large(bytes data) {
+    const std::size_t taken = write_directly(data);
+    if (taken == data.size() || ending_) return {};
     try {
-        queue_.append(data);
+        queue_.append(data.subspan(taken));
     } catch (...) {
-        if (data.size() < total) torn();
+        if (taken) torn();
         throw;
     }
     queued();

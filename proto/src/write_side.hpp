@@ -53,7 +53,7 @@ class write_side : public Link, protected transmit_op, protected turn_end_hook {
 
     /// Hands over what is queued at the end of the turn, unless the end of an operation does that.
     void schedule_flush() noexcept {
-        if (!transmit_op::in_flight && !turn_end_hook::linked()) at_turn_end(*this->home_, *this);
+        if (!transmit_op::in_flight) at_turn_end(*this->home_, *this);
     }
     /// Offers the queue as long as there is room.
     void offer_now() noexcept;
@@ -77,6 +77,7 @@ class write_side : public Link, protected transmit_op, protected turn_end_hook {
             return std::nullopt;
         return turned_away(size);
     }
+    std::error_code write_large(bytes data);
     std::size_t write_directly(bytes data) noexcept;
     void queued() noexcept;
     void pause_if_above() noexcept;
