@@ -13,11 +13,12 @@
 #include "signal_watch.hpp"
 
 namespace ouro {
+
+constinit thread_local loop* detail::running_loop = nullptr;
+
 namespace {
 
-// The loop that runs in this thread. A forked child starts without one: its parent's is not its
-// own.
-constinit thread_local loop* running_loop = nullptr;
+using detail::running_loop;
 
 void forget_loop_in_children() {
     static const int registered = pthread_atfork(nullptr, nullptr, [] { running_loop = nullptr; });

@@ -69,6 +69,10 @@ inline scheduled_call* as_scheduled_call(timer_node& node) noexcept {
     return node.fire == &scheduled_call::fire_timer ? static_cast<scheduled_call*>(&node) : nullptr;
 }
 
+/// The loop that runs in this thread. A forked child starts without one: its parent's is not its
+/// own.
+extern constinit thread_local loop* running_loop;
+
 struct loop_state;
 /// Every loop of the process, in a chain, for debuggers (tools/ouro_gdb.py).
 extern loop_state* first_loop;

@@ -124,8 +124,7 @@ task_core* task_core::of(const wait_point& wait) noexcept {
 }
 
 task_core* task_core::current() noexcept {
-    loop* home = loop::try_current();
-    return home ? home->state().current_task : nullptr;
+    return running_loop ? running_loop->state().current_task : nullptr;
 }
 
 void require_open_loop(loop& home, const char* what) { home.state().require_usable(what); }
@@ -461,10 +460,11 @@ void wait_point::drop_rest() noexcept {
 }
 
 void wait_point::complete_or_wake() noexcept {
-    loop* const home = frame_ ? static_cast<task_core&>(*frame_->owner).home_ : nullptr;
-    const bool between_steps = home && home == loop::try_current() && !home->state().current_task &&
-                               !home->state().closing;
-    between_steps ? complete() : wake();
+    if (!frame_) return wake();
+    const task_core& task = static_cast<task_core&>(*frame_->owner);
+    const loop_state& state = task.home_->state();
+    const bool may_step = !state.current_task && !state.closing && running_loop == task.home_;
+    may_step ? complete() : wake();
 }
 
 void wait_point::wake_failed(error why) noexcept {

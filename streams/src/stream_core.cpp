@@ -10,9 +10,6 @@
 namespace ouro::detail {
 namespace {
 
-constexpr wait_kind read_kind{"read", &read_wait_base::cancelled, nullptr,
-                              &read_wait_base::describe};
-constexpr wait_kind drain_kind{"drain", &drain_wait::leave, nullptr, &drain_wait::describe};
 constexpr wait_kind closed_kind{"wait_closed", &closed_wait::leave, nullptr,
                                 &closed_wait::describe};
 
@@ -28,6 +25,9 @@ std::string describe_link(const transport* link) {
 }
 
 }  // namespace
+
+constinit const wait_kind read_wait_base::read_kind{"read", &cancelled, nullptr, &describe};
+constinit const wait_kind drain_wait::drain_kind{"drain", &leave, nullptr, &describe};
 
 stream_core::~stream_core() {
     if (!waiting_) return;
@@ -263,11 +263,9 @@ stream_core::verdict stream_core::overrun(const read_wait_base& read, std::size_
 
 std::size_t stream_core::ready_count(read_wait_base& read) noexcept {
     const read_request& request = read.request_;
-    if (request.what == read_request::kind::some) return std::min(request.count, buffer_.size());
     match found{};
     switch (request.what) {
     case read_request::kind::some:
-        break;
     case read_request::kind::exactly:
         return request.count;
     case read_request::kind::until:
@@ -281,14 +279,15 @@ std::size_t stream_core::ready_count(read_wait_base& read) noexcept {
 
 bytes stream_core::take(read_wait_base& read) noexcept {
     stop_waiting(read);
-    buffer_.release_view();
-    const bytes view = buffer_.take(std::min(ready_count(read), buffer_.size()));
+    const bool some = read.request_.what == read_request::kind::some;  // mostly
+    const std::size_t count = some ? read.request_.count : ready_count(read);
+    const bytes view = buffer_.take(std::min(count, buffer_.size()));
     if (read_paused_) consumed();
     return view;
 }
 
 /// After reading: a paused transport goes on once the buffer is down to the limit (rule 622).
-void stream_core::consumed() noexcept {
+[[gnu::cold]] void stream_core::consumed() noexcept {
     if (!read_paused_ || buffer_.size() > limit_) return;
     read_paused_ = false;
     if (link_) link_->resume_reading();
@@ -306,9 +305,6 @@ void stream_core::stop_waiting(read_wait_base& read) noexcept {
     if (std::exchange(read.claims_, false)) waiting_ = nullptr;
 }
 
-read_wait_base::read_wait_base(stream_core& of, read_request request) noexcept
-    : wait_point(read_kind), core_(&of), request_(std::move(request)) {}
-
 bool read_wait_base::await_ready() noexcept {
     if (core_->reading() || core_->failure()) return false;
     core_->release_view();
@@ -316,6 +312,11 @@ bool read_wait_base::await_ready() noexcept {
         must_wait_ = !core_->has_some(request_.count);
         return !must_wait_;
     }
+    return look_before();
+}
+
+/// Whether a read that wants more than some bytes has what it wants.
+[[gnu::noinline]] bool read_wait_base::look_before() noexcept {
     error why;
     const auto now = core_->look(*this, why);
     must_wait_ = now == stream_core::verdict::waits;
@@ -323,11 +324,12 @@ bool read_wait_base::await_ready() noexcept {
     return now == stream_core::verdict::ready;
 }
 
-void read_wait_base::start() noexcept {
+void read_wait_base::start() noexcept { must_wait_ ? core_->wait(*this) : start_otherwise(); }
+
+[[gnu::noinline]] void read_wait_base::start_otherwise() noexcept {
     if (core_->reading()) {
         return wake_failed(error(errc::already_waiting, "read from a stream"));
     }
-    if (must_wait_) return core_->wait(*this);
     error why;
     if (core_->look(*this, why) == stream_core::verdict::fails) {
         return core_->fail_read(*this, std::move(why));
@@ -336,9 +338,7 @@ void read_wait_base::start() noexcept {
     core_->wake_reader();
 }
 
-read_wait_base::~read_wait_base() {
-    if (claims_) core_->stop_waiting(*this);
-}
+void read_wait_base::let_go() noexcept { core_->stop_waiting(*this); }
 
 bytes read_wait_base::take() noexcept {
     return core_ ? core_->take(*this) : bytes();  // null: woken, and the stream died first
@@ -400,7 +400,6 @@ void stream_core::writer_gone() noexcept {
     if (link_ && !link_->is_closing()) link_->close();
 }
 
-drain_wait::drain_wait(stream_core& core) noexcept : awaitable(drain_kind), core_(&core) {}
 bool drain_wait::await_ready() const noexcept { return core_->may_write(); }
 void drain_wait::start() noexcept { core_->drain(*this); }
 std::string drain_wait::describe(const wait_point& wait) {

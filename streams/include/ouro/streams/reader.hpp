@@ -35,8 +35,11 @@ struct read_request {
 /// The await of a read. `Value` is how the bytes are given: as `bytes` or as `std::string_view`.
 class [[nodiscard]] read_wait_base : public wait_point {
   public:
-    read_wait_base(stream_core& of, read_request request) noexcept;
-    ~read_wait_base();
+    read_wait_base(stream_core& of, read_request request) noexcept
+        : wait_point(read_kind), core_(&of), request_(request) {}
+    ~read_wait_base() {
+        if (claims_) let_go();
+    }
     bool await_ready() noexcept;
     /// The `cancel` of its kind.
     static void cancelled(wait_point& wait, cancel_cause cause) noexcept;
@@ -48,6 +51,11 @@ class [[nodiscard]] read_wait_base : public wait_point {
 
   private:
     friend class stream_core;
+    void start_otherwise() noexcept;
+    void let_go() noexcept;
+    bool look_before() noexcept;
+
+    static const wait_kind read_kind;
     stream_core* core_;  // null once the stream is gone
     read_request request_;
     std::size_t searched_ = 0;  // bytes known to hold no separator

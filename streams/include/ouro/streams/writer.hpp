@@ -20,7 +20,7 @@ class stream_core;
 /// The await of `stream_writer::drain`.
 class [[nodiscard]] drain_wait : public awaitable<drain_wait, void>, public list_link {
   public:
-    explicit drain_wait(stream_core& core) noexcept;
+    explicit drain_wait(stream_core& core) noexcept : awaitable(drain_kind), core_(&core) {}
     bool await_ready() const noexcept;
     void start() noexcept;
     void value() const noexcept {}
@@ -29,6 +29,7 @@ class [[nodiscard]] drain_wait : public awaitable<drain_wait, void>, public list
     static std::string describe(const wait_point& wait);
 
   private:
+    static const wait_kind drain_kind;
     stream_core* core_;
 };
 
