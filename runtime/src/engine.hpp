@@ -160,8 +160,9 @@ class engine {
     virtual int duplicate(int fd) noexcept;
     virtual int kind_of(int fd, io::file_kind& into) noexcept;
     virtual void ignore_broken_pipes() noexcept;
-    virtual int open_carrier(io::carrier& into) noexcept;
+    virtual int open_carrier(io::carrier& into, std::size_t wanted_bytes) noexcept;
     virtual void close_carrier(const io::carrier& used) noexcept;
+    virtual std::int64_t try_fetch(const io::carrier& into, int fd, std::size_t count) noexcept;
     virtual std::int64_t try_forward(const io::carrier& from, int fd, std::size_t count) noexcept;
     virtual std::int64_t take(const io::carrier& from, std::span<std::byte> into) noexcept;
     virtual int set_position(int file, std::uint64_t offset) noexcept;

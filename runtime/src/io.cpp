@@ -244,10 +244,10 @@ result<file_kind> kind_of(loop& home, int fd) {
     return kind;
 }
 void ignore_broken_pipes(loop& home) noexcept { kernel(home).ignore_broken_pipes(); }
-result<carrier> open_carrier(loop& home) {
+result<carrier> open_carrier(loop& home, std::size_t wanted_bytes) {
     carrier made;
-    if (const int failed = kernel(home).open_carrier(made); failed < 0) {
-        return error::from_errno(-failed, "open a carrier of file bytes");
+    if (const int failed = kernel(home).open_carrier(made, wanted_bytes); failed < 0) {
+        return error::from_errno(-failed, "open a carrier of bytes");
     }
     home.state().live_descriptors += 2;
     return made;
@@ -257,6 +257,11 @@ void close_carrier(loop& home, carrier& used) noexcept {
     kernel(home).close_carrier(used);
     home.state().live_descriptors -= 2;
     used = {};
+}
+result<std::size_t> try_fetch(loop& home, const carrier& into, int fd, std::size_t count) {
+    const std::int64_t got = kernel(home).try_fetch(into, fd, count);
+    if (got < 0) return error::from_errno(static_cast<int>(-got));
+    return static_cast<std::size_t>(got);
 }
 result<std::size_t> try_forward(loop& home, const carrier& from, int fd, std::size_t count) {
     const std::int64_t taken = kernel(home).try_forward(from, fd, count);

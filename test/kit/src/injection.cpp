@@ -74,6 +74,7 @@ constexpr int make_pipe_errors[] = {EMFILE, ENFILE, ENOMEM};
 
 constexpr int fetch_errors[] = {EIO, ENOMEM, EINVAL};
 constexpr int read_at_errors[] = {EIO, ENOMEM};
+constexpr int try_fetch_errors[] = {EAGAIN, ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENOMEM, EINVAL};
 constexpr int open_carrier_errors[] = {EMFILE, ENFILE, ENOMEM};
 
 constexpr call_facts facts[] = {
@@ -118,8 +119,9 @@ constexpr call_facts facts[] = {
     {"open_carrier", open_carrier_errors},
     {"try_forward", try_send_errors},
     {"duplicate", duplicate_errors},
+    {"try_fetch", try_fetch_errors},
 };
-static_assert(std::size(facts) == std::size_t(door_call::duplicate) + 1, "facts of each call");
+static_assert(std::size(facts) == std::size_t(door_call::try_fetch) + 1, "facts of each call");
 
 constexpr bool reads_file(door_call call) noexcept {
     return call == door_call::fetch || call == door_call::read_at;
@@ -129,7 +131,8 @@ constexpr bool completes(door_call call) noexcept {
            reads_file(call);
 }
 constexpr bool receives(door_call call) noexcept {
-    return call == door_call::recv || call == door_call::recv_ring || call == door_call::read_ring;
+    return call == door_call::recv || call == door_call::recv_ring ||
+           call == door_call::read_ring || call == door_call::try_fetch;
 }
 constexpr bool sends(door_call call) noexcept {
     return call == door_call::send || call == door_call::send_pieces ||
@@ -517,11 +520,15 @@ class injecting_engine final : public detail::engine {
     }
     int kind_of(int fd, io::file_kind& into) noexcept override { return inner_->kind_of(fd, into); }
     void ignore_broken_pipes() noexcept override { inner_->ignore_broken_pipes(); }
-    int open_carrier(io::carrier& into) noexcept override {
+    int open_carrier(io::carrier& into, std::size_t wanted_bytes) noexcept override {
         const treatment how = plan_.next(door_call::open_carrier);
-        return how.failure ? -how.failure : inner_->open_carrier(into);
+        return how.failure ? -how.failure : inner_->open_carrier(into, wanted_bytes);
     }
     void close_carrier(const io::carrier& used) noexcept override { inner_->close_carrier(used); }
+    std::int64_t try_fetch(const io::carrier& into, int fd, std::size_t count) noexcept override {
+        const treatment how = next(door_call::try_fetch, fd);
+        return how.failure ? -how.failure : inner_->try_fetch(into, fd, how.cut(count));
+    }
     std::int64_t try_forward(const io::carrier& from, int fd, std::size_t count) noexcept override {
         const treatment how = next(door_call::try_forward, fd);
         return how.failure ? -how.failure : inner_->try_forward(from, fd, how.cut(count));

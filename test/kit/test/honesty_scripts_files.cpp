@@ -1,4 +1,4 @@
-// Honesty: file bytes that are carried to a socket or read at an offset.
+// Honesty: bytes of files and sockets that are carried to a socket, or read at an offset.
 #include <unistd.h>
 
 #include <cerrno>
@@ -87,6 +87,62 @@ HONESTY_OF_STREAMS(a_carrier_breaks_at_a_peer_that_is_gone) {
     io::close(home, pair.ours);
 }
 
+HONESTY_OF_STREAMS(a_carrier_takes_bytes_of_a_socket_to_another) {
+    const connected pair = co_await connect_pair(home, kind);
+    const connected next = co_await connect_pair(home, kind);
+    auto pipe = io::open_carrier(home).value();
+    notes.say("of an empty socket", fetched(io::try_fetch(home, pipe, pair.ours, 100)));
+    (void)co_await send_once(home, pair.theirs, "0123456789");
+    co_await quiet();
+    notes.say("fetched", fetched(io::try_fetch(home, pipe, pair.ours, 4)));
+    notes.say("forwarded", fetched(io::try_forward(home, pipe, next.ours, 3)));
+    notes.say("the rest", taken(home, pipe));
+    notes.say("fetched", fetched(io::try_fetch(home, pipe, pair.ours, 100)));
+    notes.say("forwarded", fetched(io::try_forward(home, pipe, next.ours, 100)));
+    notes.say("of an empty socket", fetched(io::try_fetch(home, pipe, pair.ours, 100)));
+    co_await quiet();
+    // Operations wait for the sockets as before.
+    notes.say("received", co_await recv_once(home, next.theirs));
+    running later;
+    start_recv(home, later, pair.ours, 10);
+    co_await quiet();
+    notes.say("a receive waits", !later.ended());
+    (void)co_await send_once(home, pair.theirs, "last");
+    notes.say("then gets", co_await received(later));
+    io::close(home, pair.theirs);
+    co_await quiet();
+    notes.say("at the end", fetched(io::try_fetch(home, pipe, pair.ours, 100)));
+    notes.say("at the end again", fetched(io::try_fetch(home, pipe, pair.ours, 100)));
+    io::close_carrier(home, pipe);
+    io::close(home, pair.ours);
+    close_both(home, next);
+}
+
+HONESTY_OF_STREAMS(a_carrier_holds_what_it_was_made_for) {
+    const connected pair = co_await connect_pair(home, kind);
+    auto pipe = io::open_carrier(home, 5000).value();
+    notes.say("capacity", static_cast<int>(pipe.capacity));
+    (void)co_await fill(home, pair.theirs);
+    notes.say("fetched", between(1, fetched(io::try_fetch(home, pipe, pair.ours, 1'000'000)),
+                                 static_cast<std::int64_t>(pipe.capacity)));
+    io::close_carrier(home, pipe);
+    auto huge = io::open_carrier(home, std::size_t{1} << 40).value();
+    notes.say("of a tebibyte", static_cast<int>(huge.capacity));
+    io::close_carrier(home, huge);
+    close_both(home, pair);
+}
+
+HONESTY(a_carrier_meets_the_reset_of_a_socket) {
+    const connected pair = co_await connect_pair(home, stream_kind::tcp);
+    auto pipe = io::open_carrier(home).value();
+    reset_at_once(home, pair.theirs);
+    co_await quiet();
+    notes.say("of a socket that was reset", fetched(io::try_fetch(home, pipe, pair.ours, 100)));
+    notes.say("again", fetched(io::try_fetch(home, pipe, pair.ours, 100)));
+    io::close_carrier(home, pipe);
+    io::close(home, pair.ours);
+}
+
 HONESTY(what_cannot_be_carried_is_refused) {
     auto pipe = io::open_carrier(home).value();
     notes.say("no descriptor", co_await fetch(home, pipe, 987'654, 0, 10));
@@ -95,6 +151,7 @@ HONESTY(what_cannot_be_carried_is_refused) {
     notes.say("from a pipe", co_await fetch(home, pipe, ends[0], 0, 10));
     ::close(ends[0]);
     ::close(ends[1]);
+    notes.say("of no descriptor", fetched(io::try_fetch(home, pipe, 987'654, 10)));
     notes.say("to no descriptor", fetched(io::try_forward(home, pipe, 987'654, 10)));
     io::close_carrier(home, pipe);
     io::close_carrier(home, pipe);  // harmless

@@ -141,11 +141,11 @@ struct job_op;
 /// it unworked when its turn has come; whoever waits runs it then.
 void offload(loop& home, job_op& request) noexcept;
 
-/// Carries bytes from a file to a socket without copying them: a pipe of the kernel's.
+/// Carries bytes from a file or a socket to a socket without copying them: a pipe of the kernel's.
 struct carrier {
     int in = -1;
     int out = -1;
-    std::size_t capacity = 0;  ///< how much one `fetch` can get, in bytes
+    std::size_t capacity = 0;  ///< the most that is in it at a time, in bytes
 };
 /// Takes up to `count` bytes of `file`, from `offset` on, into an empty carrier; completes with how
 /// many they are, 0 at the end of the file. EINVAL, ESPIPE: it cannot be carried. The loop's
@@ -157,11 +157,16 @@ void fetch(loop& home, op& request, const carrier& into, int file, std::uint64_t
 void read_at(loop& home, op& request, int file, std::uint64_t offset,
              std::span<std::byte> into) noexcept;
 
-/// Makes a carrier, counted. From then on SIGPIPE is ignored, unless the program does something
-/// else with it: no flag keeps the kernel from raising it here. pipe2(2)
-[[nodiscard]] result<carrier> open_carrier(loop& home);
+/// Makes a carrier, counted, for `wanted_bytes` or more, or what the system allows, 1 MiB at most.
+/// From then on SIGPIPE is ignored, unless the program does something else with it: no flag keeps
+/// the kernel from raising it here. pipe2(2)
+[[nodiscard]] result<carrier> open_carrier(loop& home, std::size_t wanted_bytes = 256 * 1024);
 /// Closes it, with what is in it.
 void close_carrier(loop& home, carrier& used) noexcept;
+/// Takes up to `count` bytes that a stream socket has into an empty carrier without waiting: how
+/// many, 0 at end of stream, or EAGAIN as an error. EINVAL: it cannot be carried. splice(2)
+[[nodiscard]] result<std::size_t> try_fetch(loop& home, const carrier& into, int fd,
+                                            std::size_t count);
 /// Hands the socket what it takes of the first `count` bytes in the carrier without waiting: how
 /// many it took, or EAGAIN as an error. splice(2)
 [[nodiscard]] result<std::size_t> try_forward(loop& home, const carrier& from, int fd,

@@ -1,6 +1,7 @@
 // The synchronous part of the door to a simulated world: what has an answer at once.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -107,8 +108,22 @@ class answering_engine : public ouro::detail::engine {
         return 0;
     }
     void ignore_broken_pipes() noexcept override {}
-    int open_carrier(io::carrier& into) noexcept override { return files_.open(into); }
+    int open_carrier(io::carrier& into, std::size_t wanted_bytes) noexcept override {
+        if (world_.luck.strikes(fault_kind::no_descriptor)) return -EMFILE;
+        const std::size_t open = world_.open_descriptors() + 2 * files_.carriers();
+        if (open + 2 > world_.settings.descriptor_limit) return -EMFILE;
+        return files_.open(into, wanted_bytes);
+    }
     void close_carrier(const io::carrier& used) noexcept override { files_.close(used); }
+    std::int64_t try_fetch(const io::carrier& into, int fd, std::size_t count) noexcept override {
+        const endpoint_ptr at = world_.find(fd);
+        if (!at) return -EBADF;
+        byte_vector part(std::min(count, files_.room(into)));
+        if (part.empty()) return -EAGAIN;
+        const std::int64_t got = world_.receive(at, part);
+        if (got > 0) files_.put(into, std::span(part).first(static_cast<std::size_t>(got)));
+        return got;
+    }
     std::int64_t try_forward(const io::carrier& from, int fd, std::size_t count) noexcept override {
         const endpoint_ptr at = world_.find(fd);
         if (!at) return -EBADF;

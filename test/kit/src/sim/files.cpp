@@ -6,17 +6,20 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 
 namespace ouro::testing::sim {
 namespace {
 
-constexpr std::size_t capacity_bytes = 256 * 1024;
+// A pipe holds a power of two of pages.
+constexpr std::size_t page_bytes = 4096;
+constexpr std::size_t most_pipe_bytes = 1024 * 1024;
 
 }  // namespace
 
-int files::open(io::carrier& into) {
-    into = {next_, next_ + 1, capacity_bytes};
+int files::open(io::carrier& into, std::size_t wanted_bytes) {
+    into = {next_, next_ + 1, std::bit_ceil(std::clamp(wanted_bytes, page_bytes, most_pipe_bytes))};
     next_ += 2;
     carried_[into.in];
     return 0;
@@ -41,6 +44,15 @@ std::int64_t files::fetch(const io::carrier& into, int file, std::uint64_t offse
     const std::int64_t got = read_at(file, offset, inside);
     inside.resize(static_cast<std::size_t>(std::max<std::int64_t>(got, 0)));
     return got;
+}
+
+std::size_t files::room(const io::carrier& into) const {
+    return into.capacity - carried_.at(into.in).size();
+}
+
+void files::put(const io::carrier& into, std::span<const std::byte> more) {
+    byte_vector& inside = carried_.at(into.in);
+    inside.insert(inside.end(), more.begin(), more.end());
 }
 
 std::span<const std::byte> files::front(const io::carrier& from, std::size_t most) const {

@@ -15,9 +15,13 @@ namespace ouro::testing::sim {
 /// What is in the carriers. Counts as in the kernel: negative ones are errno.
 class files {
   public:
-    int open(io::carrier& into);
+    int open(io::carrier& into, std::size_t wanted_bytes);
     void close(const io::carrier& used) { carried_.erase(used.in); }
+    std::size_t carriers() const noexcept { return carried_.size(); }
     std::int64_t fetch(const io::carrier& into, int file, std::uint64_t offset, std::size_t count);
+    /// How many bytes a carrier takes before it is full.
+    std::size_t room(const io::carrier& into) const;
+    void put(const io::carrier& into, std::span<const std::byte> more);
     /// The first bytes inside, `most` of them at most.
     std::span<const std::byte> front(const io::carrier& from, std::size_t most) const;
     void drop(const io::carrier& from, std::size_t count);

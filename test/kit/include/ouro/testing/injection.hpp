@@ -56,6 +56,7 @@ enum class door_call : std::uint8_t {
     open_carrier,
     try_forward,
     duplicate,
+    try_fetch,
 };
 /// The name of `call`.
 std::string_view to_string(door_call call) noexcept;
