@@ -206,8 +206,7 @@ task<std::uint64_t> send_file_on(socket_hold on, int file, sendfile_options how)
 }  // namespace detail
 
 task<std::uint64_t> socket::send_file(int file, sendfile_options how) {
-    ++live().references;
-    return detail::send_file_on(detail::socket_hold(state_), file, how);
+    return detail::send_file_on(detail::socket_access::hold(*this), file, how);
 }
 
 }  // namespace ouro

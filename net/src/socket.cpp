@@ -170,14 +170,10 @@ task<> connect_by_name(socket_hold on, std::string host, std::uint16_t port) {
 }  // namespace
 
 task<> socket::connect(std::string host, std::uint16_t port) {
-    ++live().references;
-    return connect_by_name(socket_hold(state_), std::move(host), port);
+    return connect_by_name(detail::socket_access::hold(*this), std::move(host), port);
 }
 
-task<> socket::send_all(bytes from) {
-    ++live().references;
-    return send_rest(socket_hold(state_), from);
-}
+task<> socket::send_all(bytes from) { return send_rest(detail::socket_access::hold(*this), from); }
 
 result<> socket::bind(const address& where) {
     auto bound = io::bind(home(), fd(), where.raw(), where.length());

@@ -12,4 +12,11 @@ struct let_go {
 };
 using socket_hold = std::unique_ptr<socket_state, let_go>;
 
+struct socket_access {
+    static socket_hold hold(owned_descriptor& of) noexcept {
+        ++of.live().references;
+        return socket_hold(of.state_);
+    }
+};
+
 }  // namespace ouro::detail

@@ -6,6 +6,7 @@
 #include <ouro/net/inherited.hpp>
 #include <ouro/net/pipe.hpp>
 #include <ouro/net/readiness.hpp>
+#include <ouro/net/relay.hpp>
 #include <ouro/net/resolve.hpp>
 #include <ouro/net/send_file.hpp>
 #include <ouro/net/socket.hpp>

@@ -106,6 +106,7 @@ class owned_descriptor {
         return *this;
     }
     ~owned_descriptor() { close(); }
+    friend struct socket_access;
     socket_state& live() const noexcept {
         OURO_ASSERT(state_, "a closed socket or pipe was used");
         return *state_;
