@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What does a proxy cost with ouro's leases, with a raw io_uring loop, with splice and HAProxy?
+"""What does a proxy cost with ouro's leases and relays, a raw io_uring loop, splice and HAProxy?
 
 A source sends through each proxy to a sink, in short bursts and in turn. The proxy has a core of
 its own; source and sink share the other one, send from a file (sendfile) and drop what they get
@@ -117,6 +117,7 @@ def start_all(bin_dir, sink, folder, wanted):
         "splice": [[str(bin_dir / "raw_proxy"), "--splice", "--target", str(sink.port), "--port",
                     "0"], said_port],
         "ouro": [[str(bin_dir / "ouro_proxy"), "0", f"127.0.0.1:{sink.port}"], said_port],
+        "ouro-relay": [[str(bin_dir / "ouro_relay"), "0", f"127.0.0.1:{sink.port}"], said_port],
     }
     for name, option in (("haproxy", ""), ("haproxy-splice", "option splice-auto")):
         port = free_port()
@@ -184,7 +185,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--connections", default="1,16")
     parser.add_argument("--proxies", default="", help="comma-separated: uring, splice, ouro, "
-                        "haproxy, haproxy-splice")
+                        "ouro-relay, haproxy, haproxy-splice")
     parser.add_argument("--quick", action="store_true", help="a smoke run")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
