@@ -46,6 +46,8 @@ std::string reason_to_skip(unsigned needs, const conformance_options& options) {
     if ((needs & detail::needs_no_write_eof) && options.write_eof) return "it has write_eof";
     if ((needs & detail::needs_buffered) && !options.buffered_protocols)
         return "it serves no buffered protocols";
+    if ((needs & detail::needs_leases) && !options.lease_protocols)
+        return "it serves no lease protocols";
     if ((needs & detail::needs_limits) && !options.write_limits)
         return "its write limits cannot be set";
     if ((needs & detail::needs_pressure) && !options.back_pressure)
@@ -83,9 +85,13 @@ task<> run_check(bench& on, const stream_check& check) {
 
 /// The kinds of protocol that `check` is made with.
 std::vector<kind> kinds_for(const stream_check& check, const conformance_options& options) {
+    if (check.needs & detail::needs_leases) return {kind::leasing};
     if (check.needs & detail::needs_buffered) return {kind::buffered};
-    if ((check.needs & detail::runs_once) || !options.buffered_protocols) return {kind::streaming};
-    return {kind::streaming, kind::buffered};
+    std::vector<kind> all{kind::streaming};
+    if (check.needs & detail::runs_once) return all;
+    if (options.buffered_protocols) all.push_back(kind::buffered);
+    if (options.lease_protocols) all.push_back(kind::leasing);
+    return all;
 }
 
 std::string count_of(std::size_t count, const char* noun) {
@@ -127,7 +133,8 @@ task<conformance_report> check_stream_transport(transport_maker make, conformanc
     std::vector<std::shared_ptr<detail::findings>> all_findings;
     for (const auto table :
          {detail::life_checks(), detail::protocol_checks(), detail::reading_checks(),
-          detail::writing_checks(), detail::pausing_checks(), detail::ending_checks()}) {
+          detail::lease_checks(), detail::writing_checks(), detail::pausing_checks(),
+          detail::ending_checks()}) {
         for (const stream_check& check : table) {
             if (check.name.find(options.only) == std::string::npos) continue;
             for (const kind of : kinds_for(check, options)) {
@@ -138,6 +145,7 @@ task<conformance_report> check_stream_transport(transport_maker make, conformanc
                                          .skipped = reason_to_skip(check.needs, options),
                                          .findings = {}});
                 if (of == kind::buffered) report.checks.back().name += ", buffered";
+                if (of == kind::leasing) report.checks.back().name += ", leases";
                 if (!report.checks.back().skipped.empty()) continue;
                 taker.to = &on;
                 co_await run_check(on, check);

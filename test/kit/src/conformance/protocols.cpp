@@ -11,26 +11,10 @@ namespace {
 
 kind other(kind than) { return than == kind::streaming ? kind::buffered : kind::streaming; }
 
-/// A probe for a connection that another one has seen made.
-std::shared_ptr<probe> make_successor(bench& on, kind of) {
-    auto made = make_probe(of, on.found);
-    made->made = 1;
-    made->story = "(set)";
-    made->link = on.near;
-    return made;
-}
-
-/// Puts `next` in the place of the left probe.
-void replace_left(bench& on, std::shared_ptr<probe> next) {
-    on.near->set_protocol(next->as_protocol());
-    on.left->link.reset();
-    on.left = std::move(next);
-}
-
 task<> set_protocol_is_quiet(bench& on) {
     co_await on.connect();
     const auto first = on.left;
-    replace_left(on, make_successor(on, on.receiver));
+    on.replace_left(on.receiver);
     on.expect(on.near->get_protocol() == on.left->as_protocol(),
               "get_protocol gives what set_protocol set", "another one");
     co_await on.linger();
@@ -56,11 +40,10 @@ task<> switch_under_load(bench& on, bool in_callback) {
     const hook_scope hooks{on};
     const auto switch_now = [&] {
         of = other(of);
-        auto next = make_successor(on, of);
-        next->at(moment::data) = take;
         former.push_back(on.left);
         former.back()->forget_hooks();
-        replace_left(on, std::move(next));
+        on.replace_left(of);
+        on.left->at(moment::data) = take;
     };
     take = [&] {
         all += std::exchange(on.left->data, {});
@@ -87,7 +70,7 @@ task<> held_data_goes_to_the_new_one(bench& on, bool to_other_kind) {
     on.near->pause_reading();
     on.far->write(first);
     co_await on.linger();
-    replace_left(on, make_successor(on, to_other_kind ? other(on.receiver) : on.receiver));
+    on.replace_left(to_other_kind ? other(on.receiver) : on.receiver);
     on.far->write(second);
     co_await on.linger();
     on.expect(on.left->datas == 0 && before->datas == 0,

@@ -32,6 +32,22 @@ class streaming_probe final : public protocol,
     void resume_writing() override { note_resume(); }
 };
 
+class leasing_probe final : public lease_protocol,
+                            public probe,
+                            public std::enable_shared_from_this<leasing_probe> {
+  public:
+    using probe::probe;
+    std::shared_ptr<base_protocol> as_protocol() override { return shared_from_this(); }
+    void connection_made(std::shared_ptr<transport> on_link) override {
+        note_made(std::move(on_link));
+    }
+    void data_received(buffer_lease received) override { note_lease(std::move(received)); }
+    bool eof_received() override { return note_eof(); }
+    void connection_lost(error reason) override { note_lost(std::move(reason)); }
+    void pause_writing() override { note_pause(); }
+    void resume_writing() override { note_resume(); }
+};
+
 /// Besides, it checks that its memory is written only while it is lent (rules 320, 725).
 class buffered_probe final : public buffered_protocol,
                              public probe,
@@ -111,6 +127,7 @@ void add_finding(findings& to, std::string expected, std::string happened) {
 
 std::shared_ptr<probe> make_probe(kind of, std::shared_ptr<findings> into) {
     if (of == kind::streaming) return std::make_shared<streaming_probe>(std::move(into));
+    if (of == kind::leasing) return std::make_shared<leasing_probe>(std::move(into));
     return std::make_shared<buffered_probe>(std::move(into));
 }
 
@@ -151,6 +168,32 @@ void probe::note_data(bytes received) {
     data += as_text(received);
     run(moment::data);
 }
+
+void probe::note_lease(buffer_lease received) {
+    if (keeps_leases) kept_.push_back({received.share(), std::string(as_text(received.view()))});
+    fresh = std::move(received);
+    note_data(fresh.view());
+    fresh = {};
+}
+
+void probe::expect_leases_unchanged() {
+    for (const kept_lease& each : kept_) {
+        const std::string_view has = as_text(each.held.view());
+        if (has == each.came_with) continue;
+        const auto [here, there] =
+            std::mismatch(has.begin(), has.end(), each.came_with.begin(), each.came_with.end());
+        note("the bytes of a lease that is kept stay as they are",
+             name + ": one of " + std::to_string(each.came_with.size()) +
+                 " bytes has changed from offset " + std::to_string(here - has.begin()) + " on");
+    }
+}
+
+void probe::drop_lease(std::size_t index) {
+    std::swap(kept_[index], kept_.back());
+    kept_.pop_back();
+}
+
+void probe::drop_leases() { kept_.clear(); }
 
 bool probe::note_eof() {
     expect_open(moment::eof);
@@ -294,6 +337,16 @@ task<std::string> bench::fill() {
 
 void bench::expect_no_error(const probe& at) {
     expect(!at.why, at.name + " is lost without an error", at.why ? at.why.message() : "");
+}
+
+void bench::replace_left(kind of) {
+    auto next = make_probe(of, found);
+    next->made = 1;
+    next->story = "(set)";
+    next->link = near;
+    near->set_protocol(next->as_protocol());
+    left->link.reset();
+    left = std::move(next);
 }
 
 void bench::expect_failures(std::size_t count, std::string_view of_what) {

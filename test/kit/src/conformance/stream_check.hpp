@@ -19,8 +19,8 @@ using findings = std::vector<conformance_finding>;
 /// Adds a finding, unless there are enough with the same expectation.
 void add_finding(findings& to, std::string expected, std::string happened);
 
-/// The two kinds of protocol.
-enum class kind : std::uint8_t { streaming, buffered };
+/// The three kinds of protocol.
+enum class kind : std::uint8_t { streaming, buffered, leasing };
 
 /// The callbacks of a protocol.
 enum class moment : std::uint8_t { made, data, eof, lost, pause, resume, get_buffer };
@@ -40,7 +40,8 @@ class probe {
     std::string data;            // everything received
     std::size_t most_bytes = 0;  // the most that came with one data callback
     std::shared_ptr<transport> link;
-    error why;  // the argument of connection_lost
+    error why;           // the argument of connection_lost
+    buffer_lease fresh;  // inside a data callback of a lease protocol: what it got
     int made = 0, datas = 0, eofs = 0, losses = 0, pauses = 0, resumes = 0;
 
     // What a check may set.
@@ -50,6 +51,7 @@ class probe {
     bool keeps_link = true;         // holds the transport
     bool inside_call = false;       // a check is inside a call of the transport
     std::size_t room_bytes = 4096;  // what a buffered protocol lends
+    bool keeps_leases = false;      // of all that a lease protocol gets
 
     explicit probe(std::shared_ptr<findings> into) : found_(std::move(into)) {}
     virtual ~probe() = default;
@@ -59,6 +61,12 @@ class probe {
     bool lost() const noexcept { return losses > 0; }
     bool paused() const noexcept { return pauses > resumes; }
     hook& at(moment when) noexcept { return on[static_cast<std::size_t>(when)]; }
+    /// A finding unless every lease that is kept still has the bytes it came with.
+    void expect_leases_unchanged();
+    /// Lets go of one of the leases that are kept, or of all.
+    void drop_lease(std::size_t index);
+    void drop_leases();
+    std::size_t kept_leases() const noexcept { return kept_.size(); }
     /// Only records from now on.
     void forget_hooks() {
         for (hook& each : on) each = nullptr;
@@ -70,6 +78,7 @@ class probe {
   protected:
     void note_made(std::shared_ptr<transport> on_link);
     void note_data(bytes received);
+    void note_lease(buffer_lease received);
     bool note_eof();
     void note_lost(error reason);
     void note_pause();
@@ -83,6 +92,11 @@ class probe {
   private:
     void expect_outside(moment when);
     void tell(const char* word);
+    struct kept_lease {
+        buffer_lease held;
+        std::string came_with;
+    };
+    std::vector<kept_lease> kept_;
     std::shared_ptr<findings> found_;
 };
 
@@ -125,6 +139,8 @@ class bench {
     task<std::string> fill();
     /// A finding unless the lost one was lost without error.
     void expect_no_error(const probe& at);
+    /// Puts a fresh probe in the place of the left one, which stays as it is.
+    void replace_left(kind of);
     /// A finding unless exactly `count` failures were reported; forgets them.
     void expect_failures(std::size_t count, std::string_view of_what);
     /// Both stories, for a person.
@@ -159,7 +175,8 @@ enum need : unsigned {
     needs_buffered = 4,  // once, with buffered protocols
     needs_limits = 8,
     needs_pressure = 16,
-    runs_once = 32,  // the kind of protocol does not matter
+    runs_once = 32,     // the kind of protocol does not matter
+    needs_leases = 64,  // once, with lease protocols
 };
 
 /// One check, as a row of a table.
@@ -174,6 +191,7 @@ struct stream_check {
 std::span<const stream_check> life_checks();
 std::span<const stream_check> protocol_checks();
 std::span<const stream_check> reading_checks();
+std::span<const stream_check> lease_checks();
 std::span<const stream_check> writing_checks();
 std::span<const stream_check> pausing_checks();
 std::span<const stream_check> ending_checks();

@@ -38,7 +38,9 @@ task<> every_form(bench& on) {
         on.near->writelines(pieces);
         on.near->write(half);
         on.near->write(owned(half));
-        sent += text + text + std::string(half) + text + std::string(half) + std::string(half);
+        on.near->write(buffer_lease::copy_of(as_bytes(half)));
+        sent += text + text + std::string(half) + text + std::string(half) + std::string(half) +
+                std::string(half);
         if (round % 3 == 0) co_await yield();
     }
     co_await on.until_received(*on.right, sent);

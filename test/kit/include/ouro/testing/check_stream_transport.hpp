@@ -31,6 +31,7 @@ using transport_maker =
 struct conformance_options {
     bool write_eof = true;           ///< one direction can end before the other
     bool buffered_protocols = true;  ///< it serves a `buffered_protocol` too
+    bool lease_protocols = true;     ///< it serves a `lease_protocol` too
     bool write_limits = true;        ///< `set_write_buffer_limits` works
     bool back_pressure = true;       ///< a peer that does not read makes the write queue grow
     /// Size of the large transfers.
@@ -75,7 +76,7 @@ struct conformance_report {
 };
 
 /// Puts transports through many small checks, each on a fresh pair and bounded in time, with
-/// streaming and with buffered protocols.
+/// streaming protocols, with buffered ones and with those that take leases.
 ///
 /// While it runs, the loop's exception handler is its own: a report it does not expect is a
 /// finding. The one that was there comes back at the end. Nothing else should run on the loop.
