@@ -53,6 +53,21 @@ OURO_ASYNC_TEST(a_datagram_that_does_not_fit_is_said_to_be_cut) {
                std::string::npos);
 }
 
+// rule 476, fault 44
+OURO_ASYNC_TEST(a_datagram_that_was_cut_while_reading_was_paused_is_said_to_be_cut) {
+    const endpoint server = co_await open_endpoint({.local = any_port(), .receive_bytes = 8});
+    const endpoint client = co_await open_connected(server.name());
+    server.link->pause_reading();
+    BOOST_CHECK(!client.link->send_to("1234567890"));
+    co_await eventually([link = server.link] { return link->statistics().received == 1; });
+    BOOST_TEST(server.seen->datagrams.empty());
+    server.link->resume_reading();
+    co_await received(server.seen, 1);
+    BOOST_TEST(server.seen->datagrams[0].text == "12345678");
+    BOOST_CHECK((server.seen->cut == std::vector<std::size_t>{10}));
+    BOOST_TEST(server.link->statistics().truncated == 1U);
+}
+
 // rule 476
 OURO_ASYNC_TEST(nothing_is_delivered_while_reading_is_paused_and_nothing_is_lost) {
     const endpoint server = co_await open_bound();
