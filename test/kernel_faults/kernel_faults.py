@@ -3,11 +3,12 @@
 
   kernel_faults.py PROBE [--quick] [--may-skip] [--only TEXT]
 
-strace injects errors and delays into single system calls, a seccomp filter forbids io_uring, and
-limits take away descriptors and locked memory. Every run must end by itself in 10 s, either with
-the figures of an undisturbed run (recovered) or with exit code 1 and a text that names cause and
-remedy (clear error). One line for each case, one with the sums; exit code 1 if a case misses what
-it expects. --quick takes a part of each sweep. --only runs the cases whose name contains TEXT.
+strace injects errors and delays into single system calls, a seccomp filter forbids io_uring, limits
+take away descriptors and locked memory, and the probe is stopped for a while. Every run must end by
+itself in 10 s, either with the figures of an undisturbed run (recovered) or with exit code 1 and a
+text that names cause and remedy (clear error). One line for each case, one with the sums; exit code
+1 if a case misses what it expects. --quick takes a part of each sweep. --only runs the cases whose
+name contains TEXT.
 Without strace it exits 77 if --may-skip is given, else 1.
 """
 
@@ -28,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LIMIT_S = 10
+RUNS_S, STANDS_S = 0.01, 0.1  # of a process that is stopped and goes on
 SAME = ('echoes', 'bytes', 'posts', 'timers', 'cancelled')  # what no fault may change
 SETUP, ENTER, REGISTER = 425, 426, 427  # on every architecture
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
@@ -86,6 +88,7 @@ class Run:
     before: object = None
     args: tuple = ()
     tries: int = 1
+    stops: int = 0  # how often it is made to stand still, as a machine that sleeps makes it
 
 
 def locked(kib, args=()):
@@ -98,6 +101,7 @@ class Outcome:
     out: str
     err: str
     injected: int
+    stopped: int = 0
     right: bool = False  # as the case expects
 
     @property
@@ -111,6 +115,19 @@ class Outcome:
     @property
     def crashed(self):
         return not self.hung and self.code not in (0, 1, 2)
+
+
+def stand_still(child):
+    """Lets the child run a little, then stops it for longer. False: it had ended before."""
+    time.sleep(RUNS_S)
+    try:
+        os.kill(child.pid, signal.SIGSTOP)
+        how = os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        time.sleep(STANDS_S)
+        os.kill(child.pid, signal.SIGCONT)
+    except ProcessLookupError:
+        return False
+    return how.si_code == os.CLD_STOPPED
 
 
 class Lab:
@@ -143,6 +160,7 @@ class Lab:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               env=environment, preexec_fn=before, cwd=self.folder,
                               start_new_session=True) as child:
+            stopped = sum(stand_still(child) for _ in range(run.stops))
             try:
                 out, err = child.communicate(timeout=LIMIT_S)
                 code = child.returncode
@@ -151,7 +169,8 @@ class Lab:
                 out, err = child.communicate()
                 code = None
         self.log = log.read_text(errors='replace') if log.exists() else ''
-        return Outcome(code, out, err, len(re.findall(r'\((?:INJECTED|DELAYED)\)', self.log)))
+        return Outcome(code, out, err, len(re.findall(r'\((?:INJECTED|DELAYED)\)', self.log)),
+                       stopped)
 
     def expected(self, run):
         """The figures of the same work without a fault."""
@@ -365,6 +384,11 @@ def limit_cases(quick):
     yield Case('20 rings, failing enters', [
         Run(f'io_uring_enter:error={error}:when=30+3', args=many) for error in ('EINTR', 'EAGAIN')],
         recovers())
+    long = ('--rounds', '200')
+    # Fault 76, as far as a program can tell: time goes on while nothing of it runs.
+    yield Case('stopped and continued', [Run(stops=each, args=long) for each in (1, 3, 9)],
+               recovers(), together=lambda outcomes: '' if all(got.stopped for got in outcomes)
+               else 'it had ended before it could be stopped')
     yield Case('20 rings, NOFILE 24', [Run(before=descriptors(24), args=many)], tells(*NO_FD))
     yield Case('20 rings, MEMLOCK 1 MiB', [locked(1024, many)],
                either(recovers(), tells(*NO_MEMORY)))

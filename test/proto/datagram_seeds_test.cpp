@@ -106,7 +106,7 @@ testing::simulation_options hostile_but_patient(std::uint64_t seed) {
 
 BOOST_AUTO_TEST_SUITE(datagram_seeds)
 
-// fault 44
+// faults 44, 85
 BOOST_AUTO_TEST_CASE(in_any_network_whoever_asks_again_is_answered) {
     const auto report = testing::explore({.seed_count = seed_count, .world = &hostile_but_patient},
                                          &every_question_is_answered);

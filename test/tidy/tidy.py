@@ -144,6 +144,14 @@ def check_liburing(tree):
                 yield path, number, 'only runtime/src/uring/ and bench/ may include liburing'
 
 
+def check_clock(tree):
+    """Whoever sets the clock of the day changes nothing for a program that uses ouro."""
+    of_the_day = r'\b(system_clock|CLOCK_REALTIME|gettimeofday|localtime|time\(nullptr\))'
+    for path in tree.library:
+        for number, match in lines_matching(tree.text(path), of_the_day):
+            yield path, number, f'{match[1]}: a library asks no clock that somebody may set'
+
+
 def check_layers(tree):
     for path in tree.library:
         layer = LAYERS.index(path.split('/')[0])
@@ -258,7 +266,7 @@ def check_budget(tree):
                 yield header, 0, f'{size} preprocessed lines; the budget is {limit}'
 
 
-CHECKS = [check_width, check_sizes, check_liburing, check_layers, check_preprocessor,
+CHECKS = [check_width, check_sizes, check_liburing, check_clock, check_layers, check_preprocessor,
           check_mirror_tests, check_doc_comments, check_plan_speak, check_readme_code, rules.check,
           faults.check]
 

@@ -84,6 +84,15 @@ class Includes(TreeTest):
                                          'bench/raw.cpp': '#include <liburing.h>',
                                          'net/src/a.cpp': '// not `#include <liburing.h>`'})
 
+    # fault 76
+    def test_the_clock_of_the_day_is_found(self):
+        files = {'net/src/a.cpp': 'auto now = std::chrono::system_clock::now();\n',
+                 HEADER: '::clock_gettime(CLOCK_REALTIME, &now);'}
+        self.assertEqual([(HEADER, 1), ('net/src/a.cpp', 1)],
+                         sorted(self.found(tidy.check_clock, files)))
+        self.clean(tidy.check_clock, {'net/src/a.cpp': 'auto now = steady_clock::now();',
+                                      'bench/a.cpp': 'system_clock::now()'})
+
     def test_upward_and_umbrella_includes_are_found(self):
         files = {'net/src/a.cpp': '#include <ouro/net/a.hpp>\n#include <ouro/proto/b.hpp>\n',
                  'streams/src/b.cpp': '#include <ouro/ouro.hpp>\n',

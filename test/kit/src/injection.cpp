@@ -29,9 +29,11 @@ struct call_facts {
 };
 
 // recv(2), send(2), tcp(7), ip(7) and so on: what a program that is right can meet. EINTR is met by
-// the engine, and so is ENOBUFS of the shared ring.
-constexpr int recv_errors[] = {ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENETDOWN, ENOMEM, ENOBUFS};
-constexpr int recv_ring_errors[] = {ECONNRESET, ETIMEDOUT, EHOSTUNREACH, ENETDOWN, ENOMEM};
+// the engine, and so is ENOBUFS of the shared ring. ECONNABORTED: an administrator ended it.
+constexpr int recv_errors[] = {ECONNRESET,   ETIMEDOUT, EHOSTUNREACH, ENETDOWN,
+                               ECONNABORTED, ENOMEM,    ENOBUFS};
+constexpr int recv_ring_errors[] = {ECONNRESET, ETIMEDOUT,    EHOSTUNREACH,
+                                    ENETDOWN,   ECONNABORTED, ENOMEM};
 constexpr int send_errors[] = {ECONNRESET,  EPIPE,    ETIMEDOUT, EHOSTUNREACH,
                                ENETUNREACH, ENETDOWN, ENOBUFS,   ENOMEM};
 constexpr int try_send_errors[] = {EAGAIN,      ECONNRESET, EPIPE,   ETIMEDOUT, EHOSTUNREACH,

@@ -489,6 +489,57 @@ BOOST_AUTO_TEST_CASE(connections_that_find_the_backlog_full_come_in_when_there_i
     });
 }
 
+// fault 85
+BOOST_AUTO_TEST_CASE(a_link_that_loses_much_and_is_gone_for_a_while_delays_and_changes_nothing) {
+    auto world = far_away();
+    world.rate(fault_kind::loss) = 0.1;
+    run_in(world, []() -> task<> {
+        echo_counts counts;
+        auto at = co_await create_server(echoes(counts), service());
+        const std::string sent = pattern(300'000);
+        for (const kind of : {kind::streaming, kind::buffered, kind::leasing}) {
+            auto seen = make_recorder(of);
+            auto made = co_await create_connection(factory_of(seen), service());
+            made.transport->write(sent);
+            co_await sleep(10ms);
+            BOOST_TEST(seen->data.size() < sent.size());
+            simulation::current().cut("10.0.0.1", "10.0.0.2");
+            co_await sleep(1min);
+            BOOST_TEST(!seen->lost());
+            simulation::current().mend("10.0.0.1", "10.0.0.2");
+            for (int s = 0; s < 3600 && seen->data.size() < sent.size(); ++s) co_await sleep(1s);
+            BOOST_CHECK(seen->data == sent);
+            made.transport->close();
+            co_await sleep(1min);
+            BOOST_TEST(seen->lost());
+            BOOST_TEST(!seen->why);
+        }
+        co_await shut(at);
+    });
+}
+
+// fault 85
+BOOST_AUTO_TEST_CASE(a_link_that_stays_gone_ends_a_connection_that_has_something_to_send) {
+    run_in(far_away(), []() -> task<> {
+        echo_counts counts;
+        auto at = co_await create_server(echoes(counts), service());
+        for (const kind of : {kind::streaming, kind::buffered, kind::leasing}) {
+            auto seen = make_recorder(of);
+            auto made = co_await create_connection(factory_of(seen), service());
+            co_await eventually([&] { return counts.made == counts.lost + 1; });
+            simulation::current().cut("10.0.0.1", "10.0.0.2");
+            made.transport->write("is anybody there");
+            co_await sleep(30min);
+            BOOST_TEST(seen->losses == 1);
+            BOOST_CHECK(seen->why == std::errc::timed_out);
+            simulation::current().mend("10.0.0.1", "10.0.0.2");
+            at.abort_clients();
+            co_await eventually([&] { return counts.made == counts.lost; });
+        }
+        co_await shut(at);
+    });
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace ouro::test

@@ -111,7 +111,7 @@ BOOST_AUTO_TEST_SUITE(injected_sessions)
 // faults 18, 22
 BOOST_AUTO_TEST_CASE(whichever_call_fails_everything_ends_once_and_nothing_is_left) {
     static kind receiver;
-    for (const kind of : {kind::streaming, kind::buffered}) {
+    for (const kind of : {kind::streaming, kind::buffered, kind::leasing}) {
         receiver = of;
         const auto calls = calls_of_a_session(of);
         BOOST_REQUIRE_GT(calls.size(), 10U);
@@ -136,27 +136,30 @@ BOOST_AUTO_TEST_CASE(whichever_call_fails_everything_ends_once_and_nothing_is_le
     }
 }
 
-// fault 22
+// faults 22, 86
 BOOST_AUTO_TEST_CASE(a_receive_that_fails_is_told_once_with_its_error) {
     static std::size_t nth;
-    for (const kind of : {kind::streaming, kind::buffered}) {
-        const auto calls = calls_of_a_session(of);
-        const auto wanted = of == kind::streaming ? door_call::recv_ring : door_call::recv;
-        nth = static_cast<std::size_t>(std::ranges::find(calls, wanted) - calls.begin()) + 1;
-        static kind receiver;
+    static kind receiver;
+    static std::errc failure;
+    for (const kind of : {kind::streaming, kind::buffered, kind::leasing}) {
         receiver = of;
-        run_injected(
-            {.plan = {{fault_kind::op_fails, nth, ETIMEDOUT}}}, [](injection& faults) -> task<> {
-                outcome seen;
-                co_await echo_session(seen, receiver, "hello");
-                check_session(seen, faults);
-                BOOST_TEST(seen.losses_with_error() >= 1U);
-                const auto timed_out = [](const auto& each) {
-                    return each->why == std::errc::timed_out;
-                };
-                BOOST_TEST((timed_out(seen.client) || std::ranges::any_of(seen.served, timed_out)));
-                BOOST_TEST(!seen.complete);
-            });
+        const auto calls = calls_of_a_session(of);
+        const auto wanted = of == kind::buffered ? door_call::recv : door_call::recv_ring;
+        nth = static_cast<std::size_t>(std::ranges::find(calls, wanted) - calls.begin()) + 1;
+        for (const auto with : {std::errc::timed_out, std::errc::connection_aborted}) {
+            failure = with;
+            run_injected(
+                {.plan = {{fault_kind::op_fails, nth, static_cast<int>(with)}}},
+                [](injection& faults) -> task<> {
+                    outcome seen;
+                    co_await echo_session(seen, receiver, "hello");
+                    check_session(seen, faults);
+                    BOOST_TEST(seen.losses_with_error() >= 1U);
+                    const auto is_it = [](const auto& each) { return each->why == failure; };
+                    BOOST_TEST((is_it(seen.client) || std::ranges::any_of(seen.served, is_it)));
+                    BOOST_TEST(!seen.complete);
+                });
+        }
     }
 }
 
