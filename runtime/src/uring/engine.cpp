@@ -199,14 +199,14 @@ class uring_engine final : public detail::engine {
         if (!made_here_.empty()) deadline = clock::time_point::min();
         const bool waits = deadline != clock::time_point::min();
         if (waits || ring_.wants_enter()) ring_.enter(deadline);
-        const bool all_taken = ring_.pending() == 0;
-        if (all_taken) complete_fast_sends(out);
+        if (ring_.pending() == 0) complete_fast_sends(out);
         reap(out);
         while (ring_.overflowed()) {  // what the kernel could not place: make it place that now
             ring_.enter(clock::time_point::min());
             reap(out);
         }
-        if (all_taken) {
+        if (ring_.pending() == 0) {    // all was taken
+            complete_fast_sends(out);  // of those that were taken just now
             messages_.all_read();
             carried_.clear();
         }
