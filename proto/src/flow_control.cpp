@@ -15,7 +15,7 @@ std::error_code flow_control::set_limits(std::ptrdiff_t high_bytes,
     if (low_bytes == -1) low_bytes = high_bytes / 4;
     if (high_bytes < low_bytes) return make_error_code(errc::value_error);
     high_ = static_cast<std::size_t>(high_bytes);
-    low_ = static_cast<std::size_t>(low_bytes);
+    low_ = static_cast<std::size_t>(low_bytes) & (SIZE_MAX >> 1);
     return {};
 }
 

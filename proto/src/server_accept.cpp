@@ -92,7 +92,7 @@ void server_state::take_connection(int fd) noexcept {
         return;
     }
     ++client_count_;
-    link->begin(link, clients_, shared_from_this());
+    link->begin(link, clients_, *this);
 }
 
 /// What came in above the limit is served as far as there is a place now.

@@ -18,7 +18,7 @@ constexpr std::size_t most_delivered_bytes = 256 * 1024;
 
 void stream_transport::arm_receive() {
     OURO_ASSERT(!receive_op::in_flight, "a second receive on one transport");
-    buffered_ ? arm_direct_receive() : arm_ring_receive();
+    kind_ == receiver_kind::buffered ? arm_direct_receive() : arm_ring_receive();
 }
 
 void stream_transport::arm_ring_receive() {
@@ -27,15 +27,15 @@ void stream_transport::arm_ring_receive() {
 }
 
 void stream_transport::arm_direct_receive() {
-    buffered_protocol* const asked = buffered_;
+    buffered_protocol* const asked = &buffered();
     mut_bytes room;
     try {
         room = asked->get_buffer(-1);
     } catch (...) {
         return fail_thrown("get_buffer");
     }
-    if (!may_receive()) return;                    // get_buffer closed or paused,
-    if (buffered_ != asked) return arm_receive();  // or gave way to another protocol
+    if (!may_receive()) return;                          // get_buffer closed or paused,
+    if (receiver_.get() != asked) return arm_receive();  // or gave way to another protocol
     if (room.empty()) return fail("get_buffer", error(errc::empty_buffer, "get_buffer"));
     direct_ = true;
     io::recv(*home_, static_cast<receive_op&>(*this), fd_, room);
@@ -47,7 +47,7 @@ void stream_transport::received(op& done) noexcept {
     try {
         if (done.res > 0 && done.in_flight && self.delivers_at_once()) [[likely]] {
             self.bytes_received_ += static_cast<std::uint32_t>(done.res);
-            return self.streaming_->data_received({done.data, static_cast<std::size_t>(done.res)});
+            return self.streaming().data_received({done.data, static_cast<std::size_t>(done.res)});
         }
     } catch (...) {
         return self.fail_thrown("data_received");
@@ -100,7 +100,7 @@ void stream_transport::take_ring_data(const op& done) {
     const bytes data{done.data, static_cast<std::size_t>(done.res)};
     bytes_received_ += data.size();
     const bool now = !paused_ && !holds_input();
-    if (leasing_) {
+    if (kind_ == receiver_kind::leasing) {
         buffer_lease kept = io::keep(*home_, data);
         now ? deliver(std::move(kept)) : hold(std::move(kept));
     } else {
@@ -120,7 +120,7 @@ void stream_transport::take_direct_data(std::int32_t count) {
         const bytes data{receive_op::data, placed};
         paused_ || holds_input() ? hold(data) : deliver(data);
     } else if (paused_) {
-        set_aside().direct_count = placed;
+        aside().direct_count = placed;
     } else {
         direct_placed(placed);
     }
@@ -128,26 +128,26 @@ void stream_transport::take_direct_data(std::int32_t count) {
 
 void stream_transport::direct_placed(std::size_t count) {
     try {
-        buffered_->buffer_updated(count);
+        buffered().buffer_updated(count);
     } catch (...) {
         fail_thrown("buffer_updated");
     }
 }
 
 void stream_transport::deliver(bytes data) {
-    if (buffered_) return feed_buffered(data);
-    if (leasing_) return deliver(buffer_lease::copy_of(data));
+    if (kind_ == receiver_kind::buffered) return feed_buffered(data);
+    if (kind_ == receiver_kind::leasing) return deliver(buffer_lease::copy_of(data));
     try {
-        streaming_->data_received(data);
+        streaming().data_received(data);
     } catch (...) {
         fail_thrown("data_received");
     }
 }
 
 void stream_transport::deliver(buffer_lease data) {
-    if (!leasing_) return deliver(data.view());
+    if (kind_ != receiver_kind::leasing) return deliver(data.view());
     try {
-        leasing_->data_received(std::move(data));
+        leasing().data_received(std::move(data));
     } catch (...) {
         fail_thrown("data_received");
     }
@@ -158,19 +158,21 @@ void stream_transport::deliver(buffer_lease data) {
 void stream_transport::feed_buffered(bytes data) {
     while (!data.empty()) {
         if (closing_) return;
-        if (paused_ || !buffered_) {  // it paused, or gave way to another one, between two rounds
+        if (paused_ ||
+            kind_ != receiver_kind::
+                         buffered) {  // it paused, or gave way to another one, between two rounds
             return paused_ ? hold(data) : deliver(data);
         }
         try {
-            buffered_protocol* const asked = buffered_;
+            buffered_protocol* const asked = &buffered();
             const mut_bytes room = asked->get_buffer(static_cast<std::ptrdiff_t>(data.size()));
-            if (paused_ || closing_ || buffered_ != asked) continue;
+            if (paused_ || closing_ || receiver_.get() != asked) continue;
             if (room.empty()) {
                 return fail("get_buffer", error(errc::empty_buffer, "get_buffer"));
             }
             const std::size_t part = std::min(room.size(), data.size());
             std::memcpy(room.data(), data.data(), part);
-            buffered_->buffer_updated(part);
+            asked->buffer_updated(part);
             data = data.subspan(part);
         } catch (...) {
             return fail_thrown("get_buffer or buffer_updated");
@@ -183,9 +185,9 @@ void stream_transport::deliver_eof() {
     at_eof_ = true;
     bool keep_open = false;
     try {
-        keep_open = streaming_  ? streaming_->eof_received()
-                    : buffered_ ? buffered_->eof_received()
-                                : leasing_->eof_received();
+        keep_open = kind_ == receiver_kind::streaming  ? streaming().eof_received()
+                    : kind_ == receiver_kind::buffered ? buffered().eof_received()
+                                                       : leasing().eof_received();
     } catch (...) {
         return fail_thrown("eof_received");
     }
@@ -194,21 +196,26 @@ void stream_transport::deliver_eof() {
     close();
 }
 
-stream_transport::input_aside& stream_transport::set_aside() {
-    if (!aside_) aside_ = std::make_unique<input_aside>();
+stream_transport::set_aside& stream_transport::aside() {
+    if (!aside_) aside_ = std::make_unique<set_aside>();
     return *aside_;
 }
 
+stream_transport::set_aside* stream_transport::try_aside() noexcept {
+    if (!aside_) aside_.reset(new (std::nothrow) set_aside);
+    return aside_.get();
+}
+
 void stream_transport::hold(bytes data) {
-    input_aside& held = set_aside();
+    set_aside& held = aside();
     if (!held.leases.empty()) return hold(buffer_lease::copy_of(data));  // it comes after these
     held.data.insert(held.data.end(), data.begin(), data.end());
 }
 
-void stream_transport::hold(buffer_lease data) { set_aside().leases.push_back(std::move(data)); }
+void stream_transport::hold(buffer_lease data) { aside().leases.push_back(std::move(data)); }
 
 void stream_transport::hold_end(bool eof, error failure) {
-    set_aside().eof = eof;
+    aside().eof = eof;
     aside_->failure = std::move(failure);
 }
 

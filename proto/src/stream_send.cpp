@@ -28,7 +28,8 @@ std::optional<std::error_code> stream_transport::turned_away(std::size_t size) n
 bool stream_transport::drop_write() noexcept {
     const bool over = ending_ || lost_ || (closing_ && queue_.empty());
     if (!over) return false;
-    if (++dropped_writes_ >= quiet_drops) {
+    set_aside* const noted = try_aside();
+    if (noted && ++noted->dropped_writes >= quiet_drops) {
         home_->call_exception_handler({.level = severity::warning,
                                        .message = words("write on a closed transport was dropped"),
                                        .error = why_lost_,
@@ -62,8 +63,7 @@ void stream_transport::flush() noexcept {
     if (transmit_op::in_flight || ending_) return;
     if (queue_.empty()) return taken_early();
     if (may_send_fast()) return send_fast();
-    queued_at_ = turn_time(*home_);
-    send_slowly();
+    send_slowly(turn_time(*home_));
 }
 
 /// The kernel was offered all of it before the turn ended.
@@ -73,9 +73,12 @@ void stream_transport::flush() noexcept {
 }
 
 /// A send whose end is waited for.
-void stream_transport::send_slowly() noexcept {
+void stream_transport::send_slowly(clock::time_point queued_at) noexcept {
     slow_ = true;
-    offered_at_ = turn_time(*home_);
+    if (set_aside* const noted = try_aside()) {
+        noted->queued_at = queued_at;
+        noted->offered_at = turn_time(*home_);
+    }
     if (!queue_.contiguous()) return flush_pieces();
     io::send(*home_, static_cast<transmit_op&>(*this), fd_, queue_.front(), io::send_mode::all);
 }
@@ -107,13 +110,11 @@ void stream_transport::sent_otherwise(std::int32_t res) noexcept {
     if (res < 0 && res != -EAGAIN) return end(error::from_errno(-res, "send"));
     full_ = taken < transmit_op::length;  // what was offered; more may have been queued since
     queue_.consume(taken);
-    if (!slow_) {
-        queued_at_ = turn_time(*home_);
-    } else if (!full_) {  // what the kernel was not offered is younger than what it was
-        queued_at_ = offered_at_;
-    }
+    clock::time_point queued_at = turn_time(*home_);
+    // What the kernel was not offered is younger than what it was.
+    if (slow_ && aside_) queued_at = full_ ? aside_->queued_at : aside_->offered_at;
     slow_ = false;
-    if (!queue_.empty()) may_send_fast() ? send_fast() : send_slowly();
+    if (!queue_.empty()) may_send_fast() ? send_fast() : send_slowly(queued_at);
     relieve();
     if (queue_.empty() && !ending_) drained();
 }

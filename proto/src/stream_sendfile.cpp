@@ -67,13 +67,15 @@ void go_on(wait_point*& place) noexcept {
 class file_sender final : public file_outlet {
   public:
     explicit file_sender(std::shared_ptr<stream_transport> link) : link_(std::move(link)) {
-        link_->sending_file_ = this;
+        link_->aside().sending = this;
+        link_->sending_file_ = true;
         link_->refuses_ = true;
     }
     file_sender(const file_sender&) = delete;
     file_sender& operator=(const file_sender&) = delete;
     ~file_sender() {
-        link_->sending_file_ = nullptr;
+        link_->sending_file_ = false;
+        link_->aside_->sending = nullptr;
         link_->refuses_ = false;
     }
 
@@ -113,7 +115,7 @@ class file_sender final : public file_outlet {
 };
 
 void stream_transport::tell_file() noexcept {
-    if (sending_file_) sending_file_->tell();
+    if (sending_file_) aside_->sending->tell();
 }
 
 std::error_code stream_transport::refusal() const noexcept {

@@ -7,6 +7,7 @@
 #include <ouro/net/send_file.hpp>
 #include <ouro/proto/transport.hpp>
 
+#include "kept_names.hpp"
 #include "transport_life.hpp"
 #include "write_side.hpp"
 
@@ -28,7 +29,7 @@ class stream_transport final : public write_side<stream_life>, private receive_o
 
     /// Makes the connection live: `connection_made`, then reading. From the loop's run phase.
     void begin(std::shared_ptr<stream_transport> self, list<loop_resource>& owner,
-               std::shared_ptr<server_state> accepted_by);
+               server_state& accepted_by);
     /// Answers leave at once (rule 343). Accepted sockets have it from their listener.
     void set_no_delay() noexcept;
     /// Output is dropped, and `connection_lost` is due.
@@ -48,6 +49,8 @@ class stream_transport final : public write_side<stream_life>, private receive_o
     transport_statistics statistics() const noexcept override;
 
   private:
+    enum class receiver_kind : std::uint8_t { none, streaming, buffered, leasing };
+
     // Reading.
     void arm_receive();
     void arm_ring_receive();
@@ -55,7 +58,8 @@ class stream_transport final : public write_side<stream_life>, private receive_o
     static void received(op& done) noexcept;
     void received_otherwise(op& done) noexcept;
     bool delivers_at_once() const noexcept {
-        return streaming_ && !(direct_ | paused_ | closing_) && !holds_input();  // few branches
+        return kind_ == receiver_kind::streaming && !(direct_ | paused_ | closing_) &&
+               !holds_input();  // few branches
     }
     void take_ring_data(const op& done);
     void take_direct_data(std::int32_t count);
@@ -74,9 +78,9 @@ class stream_transport final : public write_side<stream_life>, private receive_o
     }
     bool holds_input() const noexcept { return aside_ && aside_->any_input(); }
     /// What most connections never need, kept out of the others: input that came while reading was
-    /// paused (in this order: direct bytes, bytes, leases, the end), and protocols that were
-    /// replaced.
-    struct input_aside {
+    /// paused (in this order: direct bytes, bytes, leases, the end), protocols that were replaced,
+    /// and what there is to tell of output that had to wait.
+    struct set_aside {
         std::size_t direct_count = 0;      // bytes in the protocol's own buffer, not told of yet
         std::vector<std::byte> data;       // copied out of the shared ring
         std::vector<buffer_lease> leases;  // of it, for a protocol that takes such
@@ -94,8 +98,19 @@ class stream_transport final : public write_side<stream_life>, private receive_o
             eof = false;
             failure = {};
         }
+        void let_go() noexcept {
+            drop_input();
+            lender.reset();
+            retired.clear();
+        }
+        clock::time_point queued_at;     // the oldest byte, while `slow_`
+        clock::time_point offered_at;    // the send under way was started, while `slow_`
+        file_sender* sending = nullptr;  // the transfer under way, while `sending_file_`
+        std::uint32_t dropped_writes = 0;
     };
-    input_aside& set_aside();
+    set_aside& aside();
+    /// Null when there is no memory for it.
+    set_aside* try_aside() noexcept;
     void hold(bytes data);
     void hold(buffer_lease data);
     void hold_end(bool eof, error failure);
@@ -108,14 +123,14 @@ class stream_transport final : public write_side<stream_life>, private receive_o
     void flush() noexcept;
     void taken_early() noexcept;
     void send_fast() noexcept;
-    void send_slowly() noexcept;
+    void send_slowly(clock::time_point queued_at) noexcept;
     void flush_pieces() noexcept;
     static void flush_hook(turn_end_hook& hook) noexcept;
     static void sent(op& done) noexcept;
     void sent_otherwise(std::int32_t res) noexcept;
     /// True when nothing is to happen once the queue is empty.
     bool nobody_waits() const noexcept {
-        return !(closing_ | eof_wanted_ | flow_.paused() | (sending_file_ != nullptr));
+        return !(closing_ | eof_wanted_ | sending_file_ | flow_.paused());
     }
     /// Nobody may be waiting for the end of a fast send: only the next wake-up tells of it.
     bool may_send_fast() const noexcept;
@@ -139,33 +154,30 @@ class stream_transport final : public write_side<stream_life>, private receive_o
     void fail(const char* where, error why) noexcept;
     void fail_thrown(const char* where) noexcept;
     void attach(std::shared_ptr<base_protocol> receiver);
-    void capture_names() noexcept;
-    address kept_name(bool of_peer) const noexcept;
+    /// `receiver_` as what `kind_` says it is.
+    protocol& streaming() const noexcept { return static_cast<protocol&>(*receiver_); }
+    buffered_protocol& buffered() const noexcept {
+        return static_cast<buffered_protocol&>(*receiver_);
+    }
+    lease_protocol& leasing() const noexcept { return static_cast<lease_protocol&>(*receiver_); }
     std::string describe() const override;
 
-    protocol* streaming_ = nullptr;  // receiver_ as what it is: one of the three
-    buffered_protocol* buffered_ = nullptr;
-    lease_protocol* leasing_ = nullptr;
-    std::unique_ptr<input_aside> aside_;
-    std::shared_ptr<server_state> server_;
-    std::unique_ptr<std::byte[]> names_;   // the addresses at the start: the own one, the peer's
-    file_sender* sending_file_ = nullptr;  // the transfer under way
+    std::unique_ptr<set_aside> aside_;
+    server_state* server_ = nullptr;  // which lives as long as it has connections
+    kept_names names_;                // at the start
     std::uint64_t bytes_received_ = 0;
     std::uint64_t bytes_sent_ = 0;
     clock::time_point made_at_;
-    clock::time_point queued_at_;   // the oldest byte, while `slow_`
-    clock::time_point offered_at_;  // the send under way was started, while `slow_`
-    std::uint32_t dropped_writes_ = 0;
-    std::uint8_t local_name_bytes_ = 0;
-    std::uint8_t peer_name_bytes_ = 0;
-    bool paused_ = false;      // pause_reading
-    bool at_eof_ = false;      // the peer's end of stream was seen
-    bool direct_ = false;      // the receive under way goes into the protocol's memory
-    bool eof_wanted_ = false;  // write_eof was called
-    bool eof_sent_ = false;
-    bool slow_ = false;  // the send under way is one whose end is waited for
-    bool aborted_ = false;
-    bool ended_by_peer_ = false;  // its end of stream made us close
+    receiver_kind kind_ = receiver_kind::none;
+    bool paused_ : 1 = false;      // pause_reading
+    bool at_eof_ : 1 = false;      // the peer's end of stream was seen
+    bool direct_ : 1 = false;      // the receive under way goes into the protocol's memory
+    bool eof_wanted_ : 1 = false;  // write_eof was called
+    bool eof_sent_ : 1 = false;
+    bool sending_file_ : 1 = false;
+    bool slow_ : 1 = false;  // the send under way is one whose end is waited for
+    bool aborted_ : 1 = false;
+    bool ended_by_peer_ : 1 = false;  // its end of stream made us close
     bool held_due_ = false;
 };
 

@@ -1,6 +1,8 @@
 // What streams and pipes do with a write.
 #include "write_side.hpp"
 
+#include <new>
+
 #include "pipe_transport.hpp"
 #include "stream_transport.hpp"
 
@@ -106,15 +108,18 @@ void write_side<Link>::pause_if_above() noexcept {
     if (!flow_.above(queue_.size()) || flow_.paused()) return;
     if (!transmit_op::in_flight && !full_) offer_now();
     if (ending_ || !flow_.should_pause(queue_.size())) return;
-    ++high_water_hits_;
-    paused_at_ = turn_time(*this->home_);
+    if (!pauses_) pauses_.reset(new (std::nothrow) pauses);
+    if (pauses_) {
+        ++pauses_->count;
+        pauses_->since = turn_time(*this->home_);
+    }
     this->guarded("pause_writing", [this] { receiver_->pause_writing(); });
 }
 
 template <class Link>
 void write_side<Link>::relieve() noexcept {
     if (!flow_.should_resume(queue_.size())) return;
-    paused_time_ += turn_time(*this->home_) - paused_at_;
+    note_resumed();
     this->guarded("resume_writing", [this] { receiver_->resume_writing(); });
 }
 

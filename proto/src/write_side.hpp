@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -59,15 +60,22 @@ class write_side : public Link, protected transmit_op, protected turn_end_hook {
     void offer_now() noexcept;
     /// The queue is shorter: a paused protocol may go on.
     void relieve() noexcept;
+    void note_resumed() noexcept {
+        if (pauses_) pauses_->before += turn_time(*this->home_) - pauses_->since;
+    }
 
     using Link::closing_;
     using Link::ending_;
     using Link::receiver_;
     write_queue queue_;
     flow_control flow_;
-    clock::time_point paused_at_;  // the protocol was, while it is
-    clock::duration paused_time_{};
-    std::uint32_t high_water_hits_ = 0;
+    /// What there is to tell of the pauses of the protocol.
+    struct pauses {
+        clock::time_point since;  // the one under way
+        clock::duration before{};
+        std::uint32_t count = 0;
+    };
+    std::unique_ptr<pauses> pauses_;  // null before the first, or without memory for it
     bool full_ = false;     // it took less than it was offered: the next write waits for room
     bool refuses_ = false;  // a write now would not be in order
 

@@ -28,7 +28,8 @@ class flow_control {
     /// True when `queued` bytes call for a pause; it is then taken as done.
     bool should_pause(std::size_t queued) noexcept {
         if (paused_ || queued <= high_) return false;
-        return paused_ = true;
+        paused_ = true;
+        return true;
     }
     /// True when `queued` bytes call for a resume; it is then taken as done.
     bool should_resume(std::size_t queued) noexcept {
@@ -41,8 +42,8 @@ class flow_control {
 
   private:
     std::size_t high_ = default_high_bytes;
-    std::size_t low_ = default_low_bytes;
-    bool paused_ = false;
+    std::size_t low_ : 63 = default_low_bytes;  // limits come as signed numbers
+    std::size_t paused_ : 1 = false;
 };
 
 }  // namespace ouro
