@@ -392,7 +392,7 @@ class idle_measurement {
 
   private:
     static constexpr unsigned warmup_connections = 128;
-    static constexpr unsigned warmup_rounds = 64;
+    static constexpr unsigned warmup_rounds = 640;  // of 64 B each: more than 4 MiB of buffers
 
     void open(unsigned count) {
         for (unsigned i = 0; i != count; ++i) {

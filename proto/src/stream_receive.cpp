@@ -18,7 +18,7 @@ constexpr std::size_t most_delivered_bytes = 256 * 1024;
 
 void stream_transport::arm_receive() {
     OURO_ASSERT(!receive_op::in_flight, "a second receive on one transport");
-    kind_ == receiver_kind::buffered ? arm_direct_receive() : arm_ring_receive();
+    lends_memory() ? arm_direct_receive() : arm_ring_receive();
 }
 
 void stream_transport::arm_ring_receive() {
@@ -107,6 +107,7 @@ void stream_transport::take_ring_data(const op& done) {
         now ? deliver(data) : hold(data);
     }
     if (!now) stop_receiving();  // so that no more than what is under way is held (rule 735)
+    if (lends_memory()) stop_receiving();  // or copied
 }
 
 void stream_transport::take_direct_data(std::int32_t count) {

@@ -71,7 +71,6 @@ void stream_transport::run_due() noexcept {
 
 void stream_transport::set_protocol(std::shared_ptr<base_protocol> receiver) {
     if (lost_) return;
-    const bool was_buffered = kind_ == receiver_kind::buffered;
     std::shared_ptr<base_protocol> before = receiver_;
     attach(std::move(receiver));
     set_aside& kept = aside();
@@ -80,8 +79,7 @@ void stream_transport::set_protocol(std::shared_ptr<base_protocol> receiver) {
     kept.retired.push_back(std::move(before));  // a callback of its own may be what replaces it
     schedule();
     // A receive of the other kind ends, and starts again as the new protocol wants it (rule 289).
-    const bool other_kind = direct_ || was_buffered != (kind_ == receiver_kind::buffered);
-    if (receive_op::in_flight && other_kind) stop_receiving();
+    if (receive_op::in_flight && (direct_ || lends_memory())) stop_receiving();
 }
 
 // ---- the end

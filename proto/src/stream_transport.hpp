@@ -53,6 +53,9 @@ class stream_transport final : public write_side<stream_life>, private receive_o
 
     // Reading.
     void arm_receive();
+    bool lends_memory() const noexcept {
+        return kind_ == receiver_kind::buffered && !buffered().prefers_copies();
+    }
     void arm_ring_receive();
     void arm_direct_receive();
     static void received(op& done) noexcept;

@@ -53,6 +53,7 @@ class wrapping_transport::buffered_relay final : public relay<buffered_protocol>
     void buffer_updated(std::size_t count) override {
         owner_->placed(*to_, std::exchange(lent_, {}).first(count));
     }
+    bool prefers_copies() const noexcept override { return to_->prefers_copies(); }
 
   private:
     mut_bytes lent_;

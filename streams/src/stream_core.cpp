@@ -5,7 +5,6 @@
 #include <string_view>
 
 #include <ouro/proto/pipe.hpp>
-#include <ouro/runtime/spawn.hpp>
 
 namespace ouro::detail {
 namespace {
@@ -39,33 +38,44 @@ stream_core::~stream_core() {
 
 void stream_core::connection_made(std::shared_ptr<transport> link) {
     link_ = std::move(link);
-    if (!handler_) return;
-    auto self = shared_from_this();
-    spawn(run_handler(stream_reader(self), stream_writer(self)));
+    if (handler_) serve();
 }
 
-task<> stream_core::run_handler(stream_reader reader, stream_writer writer) {
-    const auto self = shared_from_this();
-    const auto handler = handler_;
-    error why;
+void stream_core::serve() {
+    served_ = shared_from_this();
     try {
-        auto ended = co_await as_result((*handler)(std::move(reader), std::move(writer)));
-        if (!ended) why = std::move(ended.error());
+        const auto started = spawn((*handler_)(stream_reader(served_), stream_writer(served_)));
+        client_ = &started.state();
+        client_->on_done(*this);
     } catch (...) {
-        why = error::from_exception(std::current_exception());
+        const auto keep = std::move(served_);
+        handler_failed(loop::current(), error::from_exception(std::current_exception()));
     }
-    if (!why) co_return;
-    self->link_->close();
-    if (why == errc::cancelled) co_return;  // rule 646
-    loop::current().call_exception_handler({.message = "the handler of a client failed",
-                                            .error = std::move(why),
-                                            .subject = "stream server",
-                                            .created = {}});
+}
+
+/// The handler has ended.
+void stream_core::task_done() noexcept {
+    const auto keep = std::move(served_);
+    task_core& client = *std::exchange(client_, nullptr);
+    if (client.state() == outcome::threw) {
+        handler_failed(client.home(), error::from_exception(client.thrown_seen()));
+    } else if (client.state() == outcome::failed) {
+        handler_failed(client.home(), client.failure_seen());
+    }
+}
+
+void stream_core::handler_failed(loop& home, error why) noexcept {
+    link_->close();
+    if (why == errc::cancelled) return;  // rule 646
+    home.call_exception_handler({.message = words("the handler of a client failed"),
+                                 .error = std::move(why),
+                                 .subject = words("stream server"),
+                                 .created = {}});
 }
 
 mut_bytes stream_core::get_buffer(std::ptrdiff_t hint) {
     if (reader_gone_) buffer_.discard();
-    return buffer_.room(hint > 0 ? static_cast<std::size_t>(hint) : 1);
+    return hint > 0 ? buffer_.room_for(static_cast<std::size_t>(hint)) : buffer_.room();
 }
 
 void stream_core::buffer_updated(std::size_t count) {
@@ -113,7 +123,7 @@ void stream_core::feed(bytes data) {
     OURO_ASSERT(!link_, "feed_data on the reader of a connection, which the kernel feeds");
     if (data.empty()) return;
     const auto keep = shared_from_this();  // the task that is woken may let go of the reader
-    const mut_bytes room = buffer_.room(data.size());
+    const mut_bytes room = buffer_.room_for(data.size());
     std::copy(data.begin(), data.end(), room.begin());
     buffer_updated(data.size());
 }

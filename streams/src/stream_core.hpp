@@ -5,6 +5,7 @@
 
 #include <ouro/proto/protocol.hpp>
 #include <ouro/proto/transport.hpp>
+#include <ouro/runtime/spawn.hpp>
 #include <ouro/streams/reader.hpp>
 #include <ouro/streams/start_server.hpp>
 #include <ouro/streams/writer.hpp>
@@ -14,7 +15,8 @@
 namespace ouro::detail {
 
 class stream_core final : public buffered_protocol,
-                          public std::enable_shared_from_this<stream_core> {
+                          public std::enable_shared_from_this<stream_core>,
+                          private done_hook {
   public:
     explicit stream_core(std::size_t limit_bytes) : limit_(limit_bytes) {}
     /// For the server side: `handler` runs as a task once the connection stands.
@@ -27,6 +29,7 @@ class stream_core final : public buffered_protocol,
     void connection_made(std::shared_ptr<transport> link) override;
     mut_bytes get_buffer(std::ptrdiff_t hint) override;
     void buffer_updated(std::size_t count) override;
+    bool prefers_copies() const noexcept override { return !buffer_.is_large(); }
     bool eof_received() override;
     void connection_lost(error why) override;
     void pause_writing() override { write_paused_ = true; }
@@ -73,15 +76,20 @@ class stream_core final : public buffered_protocol,
     std::size_t ready_count(read_wait_base& read) noexcept;
     void consumed() noexcept;
     void end_closing_drains() noexcept;
-    task<> run_handler(stream_reader reader, stream_writer writer);
+    void serve();
+    void task_done() noexcept override;
+    void handler_failed(loop& home, error why) noexcept;
 
     std::shared_ptr<transport> link_;
     read_buffer buffer_;
     std::size_t limit_;
-    std::shared_ptr<stream_handler> handler_;  // server side only
-    read_wait_base* waiting_ = nullptr;        // the one read that waits
-    list<drain_wait> drains_;                  // wait for resume_writing
-    list<drain_wait> closing_drains_;          // wait one turn on a closing transport (rule 631)
+    // Server side only: what serves the client, and its task, as long as that runs.
+    std::shared_ptr<stream_handler> handler_;
+    std::shared_ptr<stream_core> served_;  // itself, which the task may outlive otherwise
+    task_core* client_ = nullptr;
+    read_wait_base* waiting_ = nullptr;  // the one read that waits
+    list<drain_wait> drains_;            // wait for resume_writing
+    list<drain_wait> closing_drains_;    // wait one turn on a closing transport (rule 631)
     list<closed_wait> closed_waits_;
     error failure_;  // every read fails with it
     error lost_why_;

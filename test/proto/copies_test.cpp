@@ -72,6 +72,43 @@ class passing final : public lease_protocol {
     void connection_lost(error) override { to.reset(); }
 };
 
+/// Says itself how it wants its bytes.
+class choosy final : public buffered_protocol {
+  public:
+    bool copies = true;
+    std::string data{};
+    std::vector<std::ptrdiff_t> hints{};
+    std::vector<std::byte> memory = std::vector<std::byte>(1000);
+    mut_bytes get_buffer(std::ptrdiff_t hint) override {
+        hints.push_back(hint);
+        return memory;
+    }
+    void buffer_updated(std::size_t count) override { data += as_text(bytes(memory).first(count)); }
+    bool prefers_copies() const noexcept override { return copies; }
+};
+
+task<> who_prefers_copies_lends_no_memory() {
+    auto [in, source] = co_await tcp_pair();
+    const auto on = std::make_shared<choosy>();
+    auto made = co_await create_connection([on] { return on; }, std::move(in));
+    const std::size_t from = watched->memory().size();
+    co_await source.send_all(as_bytes("small"));
+    co_await eventually([&] { return on->data == "small"; });
+    for (const auto& use : received_since(from)) BOOST_CHECK(use.call == door_call::recv_ring);
+    BOOST_TEST(on->hints == std::vector<std::ptrdiff_t>{5}, boost::test_tools::per_element());
+    on->copies = false;
+    co_await source.send_all(as_bytes(", one more"));
+    co_await eventually([&] { return on->hints.back() == -1; });
+    BOOST_TEST(on->data == "small, one more");
+    const std::size_t then = watched->memory().size();
+    on->copies = true;
+    co_await source.send_all(as_bytes(", direct"));
+    co_await eventually([&] { return on->data == "small, one more, direct"; });
+    for (const auto& use : received_since(then)) BOOST_CHECK(use.call == door_call::recv);
+    BOOST_TEST(on->hints.size() == 3U);  // and none for what comes next
+    made.transport->abort();
+}
+
 task<> the_kernel_fills_the_protocols_own_memory() {
     auto seen = make_recorder(kind::buffered);
     seen->memory.resize(100'000);
@@ -142,6 +179,10 @@ BOOST_AUTO_TEST_SUITE(copies)
 
 BOOST_AUTO_TEST_CASE(a_buffered_protocol_costs_no_copy) {
     run_watched(&the_kernel_fills_the_protocols_own_memory);
+}
+
+BOOST_AUTO_TEST_CASE(a_protocol_that_prefers_copies_is_asked_when_bytes_are_there) {
+    run_watched(&who_prefers_copies_lends_no_memory);
 }
 
 BOOST_AUTO_TEST_CASE(passing_a_lease_on_costs_no_copy) {

@@ -12,9 +12,10 @@ namespace {
 
 using detail::read_buffer;
 
-/// Puts `text` into the buffer as the kernel would: into one room.
-void put(read_buffer& buffer, std::string_view text, std::size_t wanted) {
-    const mut_bytes room = buffer.room(wanted);
+/// Puts `text` into the buffer: into room of an unknown size, as the kernel does, where `wanted` is
+/// 0.
+void put(read_buffer& buffer, std::string_view text, std::size_t wanted = 0) {
+    const mut_bytes room = wanted ? buffer.room_for(wanted) : buffer.room();
     BOOST_REQUIRE(room.size() >= std::max<std::size_t>(wanted, 1));
     const std::size_t part = std::min(room.size(), text.size());
     std::copy_n(as_bytes(text).begin(), part, room.begin());
@@ -32,17 +33,17 @@ BOOST_AUTO_TEST_CASE(an_empty_buffer_has_nothing_and_makes_room_on_demand) {
     BOOST_TEST(buffer.unread().size() == 0U);
     BOOST_TEST(buffer.take(0).size() == 0U);
     buffer.release_view();
-    BOOST_TEST(buffer.room(1).size() >= 1U);
-    BOOST_TEST(buffer.room(1'000'000).size() >= 1'000'000U);
+    BOOST_TEST(buffer.room().size() >= 1U);
+    BOOST_TEST(buffer.room_for(1'000'000).size() >= 1'000'000U);
 }
 
 BOOST_AUTO_TEST_CASE(room_never_overlaps_what_is_unread_or_viewed) {
     read_buffer buffer;
-    put(buffer, "view", 1);
+    put(buffer, "view");
     const bytes view = buffer.take(4);
-    put(buffer, "unread", 1);
-    for (const std::size_t wanted : {1U, 100U, 5000U, 300'000U}) {
-        const mut_bytes room = buffer.room(wanted);
+    put(buffer, "unread");
+    for (const std::size_t wanted : {0U, 1U, 100U, 5000U, 300'000U}) {
+        const mut_bytes room = wanted ? buffer.room_for(wanted) : buffer.room();
         std::fill(room.begin(), room.end(), std::byte{'#'});  // the kernel may write anywhere in it
         BOOST_TEST(as_text(view) == "view");
         BOOST_TEST(as_text(buffer.unread()) == "unread");
@@ -52,13 +53,13 @@ BOOST_AUTO_TEST_CASE(room_never_overlaps_what_is_unread_or_viewed) {
 BOOST_AUTO_TEST_CASE(a_view_outlives_any_number_of_new_blocks) {
     read_buffer buffer;
     const std::string long_text(3000, 'v');
-    put(buffer, long_text, 1);
+    put(buffer, long_text);
     const bytes view = buffer.take(2999);
     std::string all = "v";
     for (int i = 0; i < 40; ++i) {
         const std::string more(static_cast<std::size_t>(1) << std::min(i, 14),
                                static_cast<char>('a' + i % 26));
-        put(buffer, more, 1);
+        put(buffer, more);
         all += more;
         BOOST_REQUIRE(as_text(view) == std::string_view(long_text).substr(1));
     }
@@ -69,41 +70,79 @@ BOOST_AUTO_TEST_CASE(a_view_outlives_any_number_of_new_blocks) {
 
 BOOST_AUTO_TEST_CASE(a_view_of_everything_stays_when_the_buffer_is_filled_again) {
     read_buffer buffer;
-    put(buffer, "everything", 1);
+    put(buffer, "everything");
     const bytes view = buffer.take(10);
     BOOST_TEST(buffer.empty());
-    put(buffer, std::string(100'000, 'x'), 1);
+    put(buffer, std::string(100'000, 'x'));
     BOOST_TEST(as_text(view) == "everything");
     buffer.discard();
-    put(buffer, std::string(100'000, 'y'), 1);
+    put(buffer, std::string(100'000, 'y'));
     BOOST_TEST(as_text(view) == "everything");
 }
 
-BOOST_AUTO_TEST_CASE(without_a_view_a_drained_buffer_begins_at_its_front_again) {
+BOOST_AUTO_TEST_CASE(a_drained_buffer_has_no_memory_once_its_view_is_gone) {
+    const long before = detail::frame_pool::live();
     read_buffer buffer;
-    const std::byte* front = buffer.room(1).data();
-    for (int i = 0; i < 1000; ++i) {
-        put(buffer, "some bytes", 1);
-        (void)buffer.take(10);
+    for (const std::size_t size : {1U, 100U, 512U, 2000U}) {
+        put(buffer, std::string(size, 'x'), size);
+        BOOST_TEST(detail::frame_pool::live() == before + 1);
+        (void)buffer.take(size);
+        BOOST_TEST(detail::frame_pool::live() == before + 1);  // the view is looked at
         buffer.release_view();
-        BOOST_REQUIRE(buffer.room(1).data() == front);
+        BOOST_TEST(detail::frame_pool::live() == before);
     }
+}
+
+BOOST_AUTO_TEST_CASE(what_is_lent_stays_although_it_is_empty) {
+    read_buffer buffer;
+    const mut_bytes room = buffer.room();
+    buffer.release_view();
+    BOOST_TEST(!buffer.is_large());
+    std::fill(room.begin(), room.end(), std::byte{'#'});  // the kernel may write there
+    buffer.filled(3);
+    BOOST_TEST(as_text(buffer.unread()) == "###");
+}
+
+BOOST_AUTO_TEST_CASE(a_large_piece_makes_it_large_and_many_small_ones_do_not) {
+    const long before = detail::frame_pool::live();
+    read_buffer buffer;
+    const auto drain = [&] {
+        (void)buffer.take(buffer.size());
+        buffer.release_view();
+    };
+    for (int i = 0; i < 100; ++i) {
+        put(buffer, std::string(2048, 'x'), 2048);
+        drain();
+        BOOST_REQUIRE(!buffer.is_large());
+    }
+    put(buffer, std::string(2049, 'x'), 2049);
+    BOOST_TEST(buffer.is_large());
+    drain();
+    int small = 0;
+    for (; buffer.is_large(); ++small) {
+        BOOST_REQUIRE(small < 1000);
+        BOOST_TEST(detail::frame_pool::live() == before + 1);  // it lies ready for more
+        put(buffer, "x");
+        drain();
+    }
+    BOOST_TEST(small > 8);
+    BOOST_TEST(detail::frame_pool::live() == before);
 }
 
 BOOST_AUTO_TEST_CASE(filling_it_to_the_brim_asks_for_more_and_idling_does_not) {
     read_buffer buffer;
-    const std::size_t first = buffer.room(1).size();
+    const std::size_t first = buffer.room().size();
     buffer.filled(first);
     (void)buffer.take(first);
     buffer.release_view();
-    const std::size_t second = buffer.room(1).size();
+    const std::size_t second = buffer.room().size();
     BOOST_TEST(second > first);
     for (int i = 0; i < 10; ++i) {
-        put(buffer, "x", 1);
+        put(buffer, "x");
         (void)buffer.take(1);
         buffer.release_view();
     }
-    BOOST_TEST(buffer.room(1).size() == second);
+    BOOST_TEST(buffer.room().size() == second);
 }
 
 BOOST_AUTO_TEST_CASE(collecting_a_long_stream_moves_each_byte_a_few_times_only) {
@@ -111,7 +150,7 @@ BOOST_AUTO_TEST_CASE(collecting_a_long_stream_moves_each_byte_a_few_times_only) 
     std::size_t blocks = 0;
     const std::byte* block = nullptr;
     for (std::size_t total = 0; total < 64U << 20;) {
-        const mut_bytes room = buffer.room(1);
+        const mut_bytes room = buffer.room();
         const std::byte* now = room.data() - buffer.size();
         if (std::exchange(block, now) != now) ++blocks;
         const std::size_t part = std::min<std::size_t>(room.size(), 64 * 1024);
@@ -137,7 +176,7 @@ BOOST_AUTO_TEST_CASE(random_use_gives_what_a_string_gives_and_views_stay) {
             case 1: {
                 std::string text(size, '\0');
                 for (char& each : text) each = static_cast<char>(next++ * 31 >> 3);
-                put(buffer, text, random() % 3 ? 1 : size);
+                put(buffer, text, random() % 3 ? 0 : size);
                 model += text;
                 break;
             }

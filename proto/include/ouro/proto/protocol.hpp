@@ -79,6 +79,11 @@ class buffered_protocol : public base_protocol {
     virtual mut_bytes get_buffer(std::ptrdiff_t hint) = 0;
     /// `count` bytes were placed at the start of what `get_buffer` returned last (rule 312).
     virtual void buffer_updated(std::size_t count) = 0;
+    /// True while it would rather have what came copied than lend memory for what may come: the
+    /// library's socket transports then receive through the loop's ring and ask for memory, with
+    /// the count as `hint`, when there is something to put there. Asked before each receive and
+    /// after each piece; other transports may not ask. By default never: no byte is copied.
+    virtual bool prefers_copies() const noexcept { return false; }
     /// As `protocol::eof_received`.
     virtual bool eof_received();
 };

@@ -94,8 +94,10 @@ class [[nodiscard]] read_wait : public read_wait_base {
 
 }  // namespace detail
 
-/// Reads from a stream. What it returns are views into its buffer: no byte is copied after the
-/// kernel placed it, except unread ones that have to make room.
+/// Reads from a stream. What it returns are views into its buffer, which a connection that rests
+/// does not have: small pieces are copied there once, from the loop's receive ring. Where much
+/// comes the kernel writes into it directly, and only unread bytes that have to make room are
+/// copied.
 ///
 /// Every read
 /// Errors    the error that ended the connection, also while data is still buffered (rule 617);
