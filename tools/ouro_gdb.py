@@ -163,7 +163,8 @@ class Wait:
         self.point = point
         self.name = point['kind_']['name'].string()
         symbol = gdb.execute(f'info symbol {int(point["kind_"])}', to_string=True)
-        found = re.match(r'ouro::detail::(?:\(anonymous namespace\)::)?(\w+) in section', symbol)
+        scope = r'ouro::detail::(?:\(anonymous namespace\)::|\w+::)?'
+        found = re.match(scope + r'(\w+) in section', symbol)
         self.kind = found[1] if found else ''
 
     def cast(self):
