@@ -20,6 +20,7 @@ class bell;
 
 namespace ouro::detail {
 
+class mailbox;
 class ready_queue;
 
 /// One completion, copied out of the engine's queue so that nothing runs while that is being
@@ -58,6 +59,21 @@ struct spawn_failure {
     int descriptor = -1;  // which one
 };
 
+/// What a loop has seen without asking the kernel.
+struct sight {
+    struct span {
+        clock::time_point soon;
+        clock::time_point end;
+    };
+    enum kind : std::uint8_t {
+        nothing,
+        mail,
+        completion,  ///< or a reason to `poll` for one
+    };
+    kind what = nothing;
+    bool soon = false;  ///< about, it was not worth a look at the clock
+};
+
 /// Operations as in `io.hpp`; every started op gets its completions through `poll`, the last one
 /// without `more`.
 class engine {
@@ -92,6 +108,13 @@ class engine {
     /// Hands over what was started, waits until `deadline` for a first completion
     /// (`time_point::min()`: not at all), and appends all that there are.
     virtual void poll(clock::time_point deadline, std::vector<completion>& out) noexcept = 0;
+    /// Looks, without a system call, until something is in `box` or there is a reason to `poll`, at
+    /// most until `when.end`.
+    virtual sight look_out(const mailbox& /*box*/, const sight::span& /*when*/) noexcept {
+        return {};
+    }
+    /// False: this engine learns of completions in `poll` only.
+    virtual bool can_look_out() const noexcept { return false; }
     /// Hands over what was started.
     virtual void submit() noexcept = 0;
     /// Takes back the buffer lent with `done`.

@@ -49,10 +49,9 @@ void hand_over(remote_op& request, void (*ask)(remote_op&) noexcept) noexcept {
 }
 
 void end_remote(remote_op& request) noexcept {
-    if (request.way_back->is_here()) return make_ready(*request.home, request);
-    const auto way_back =
-        std::move(request.way_back);  // outlives the op, which may end in the post
-    way_back->post(request);
+    mailbox& to = *request.way_back;
+    if (to.is_here()) return make_ready(*request.home, request);
+    to.leave(request, request.way_back);
 }
 
 }  // namespace detail

@@ -107,6 +107,7 @@ loop_state::loop_state(loop& owner, const loop_options& options)
       leases(new lease_bank{.kernel = kernel.get()}),
       rig(options.rig),
       box(std::make_shared<mailbox>(owner, *kernel)),
+      lookout(kernel->can_look_out() ? options.lookout : clock::duration::zero()),
       debug(options.debug || (std::getenv("OURO_DEBUG") && std::getenv("OURO_DEBUG")[0] == '1')) {
     observed = debug;
     look_at_clock();
@@ -129,7 +130,7 @@ void loop_state::turn(clock::time_point until) noexcept {
     const clock::time_point deadline = wait_deadline(until);
     ready_queue queued = std::exchange(ready, {});
     batch.swap(deferred);
-    kernel->poll(deadline, batch);
+    poll(deadline);
     if (!batch.empty() || turns % quiet_turns_between_looks == 0) look_at_clock();
     if (!letters.empty() || box->pending()) take_letters(queued);
     if (timers.size() != 0) collect_expired();
@@ -143,7 +144,7 @@ void loop_state::turn(clock::time_point until) noexcept {
 /// Queues what other threads have posted.
 void loop_state::take_letters(ready_queue& into) noexcept {
     look_at_clock();
-    if (letters.empty()) box->take(letters, into);
+    if (letters.empty()) lookout.mail_came(box->take(letters, into));
     std::size_t taken = 0;
     context none;  // not that of the task that happens to look: each has the values of who posted
     const context::use in(none);
@@ -519,6 +520,8 @@ loop_counters loop::counters() const noexcept {
 loop_statistics loop::statistics() const noexcept {
     loop_statistics all{
         .turns = state_->turns, .completions = state_->delivered, .late_completions = state_->late};
+    all.lookouts = state_->lookout.looks();
+    all.lookouts_met = state_->lookout.met();
     all.leases = state_->leases->made;
     all.lease_copies = state_->leases->copied;
     state_->kernel->add_statistics(all);

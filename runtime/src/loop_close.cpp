@@ -101,6 +101,8 @@ void loop_state::drop_scheduled() noexcept {
             call->cancel();
             --live_calls;
             call->release();
+        } else if (auto* asked = as_remote_call(*node)) {
+            asked->drop(*asked);
         } else {
             keep.push(*node);
         }

@@ -12,6 +12,7 @@
 
 #include "engine.hpp"
 #include "lease_bank.hpp"
+#include "lookout.hpp"
 #include "mailbox.hpp"
 #include "ready_queue.hpp"
 #include "timers.hpp"
@@ -89,6 +90,7 @@ struct loop_state {
     void take_letters(ready_queue& into) noexcept;
     void run_turn_end_hooks() noexcept;
     clock::time_point wait_deadline(clock::time_point until) const noexcept;
+    void poll(clock::time_point deadline) noexcept;
     void collect_expired() noexcept;
     void run_queued(ready_queue& queued) noexcept;
     void run_completions() noexcept;
@@ -146,6 +148,7 @@ struct loop_state {
     lease_bank_ptr leases;
     detail::rig* const rig;  // null outside of tests
     std::shared_ptr<mailbox> box;
+    detail::lookout lookout;
     std::shared_ptr<thread_pool> executor;  // null until somebody needs it
     ready_queue ready;
     std::vector<completion> batch;     // completions of this turn

@@ -5,6 +5,10 @@
 
 namespace ouro::detail {
 
+bool far_access::leave(const loop_handle& to, remote_call& what) noexcept {
+    return to.box_ && to.box_->leave(what, to.box_);
+}
+
 void far_access::report(std::exception_ptr thrown) noexcept {
     loop::current().call_exception_handler(
         {.message = words("a task that another thread asked for could not be made"),

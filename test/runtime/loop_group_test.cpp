@@ -6,6 +6,7 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <latch>
 #include <memory>
@@ -24,6 +25,11 @@ using namespace std::chrono_literals;
 
 loop_group_options of(unsigned loops) {
     return {.loops = loops, .loop = options_for(engine::uring)};
+}
+loop_group_options of(unsigned loops, std::chrono::microseconds lookout) {
+    loop_group_options options = of(loops);
+    options.loop.lookout = lookout;
+    return options;
 }
 std::shared_ptr<loop_group> group_of(unsigned loops) {
     return std::make_shared<loop_group>(of(loops));
@@ -211,7 +217,6 @@ BOOST_AUTO_TEST_CASE(a_stop_with_a_limit_says_when_a_loop_goes_on) {
 
 // fault 28
 BOOST_AUTO_TEST_CASE(calls_between_all_loops_at_once_lose_no_answer) {
-    loop_group group(of(3));
     constexpr int calls = 3000;
     struct caller {
         static task<int> call_all(const loop_group& all) {
@@ -224,17 +229,57 @@ BOOST_AUTO_TEST_CASE(calls_between_all_loops_at_once_lose_no_answer) {
             co_return right;
         }
     };
-    std::vector<thread_future<int>> all;
-    for (int i = 0; i < 6; ++i) {
-        all.push_back(run_threadsafe(group.on(static_cast<std::size_t>(i) % 3).handle(),
-                                     &caller::call_all, std::cref(group)));
+    for (const auto lookout : {0us, 1us, 20us}) {
+        loop_group group(of(3, lookout));
+        std::vector<thread_future<int>> all;
+        for (int i = 0; i < 6; ++i) {
+            all.push_back(run_threadsafe(group.on(static_cast<std::size_t>(i) % 3).handle(),
+                                         &caller::call_all, std::cref(group)));
+        }
+        for (auto& each : all) BOOST_TEST(each.get().value() == calls);
     }
-    for (auto& each : all) BOOST_TEST(each.get().value() == calls);
+}
+
+// rule 49
+BOOST_AUTO_TEST_CASE(posts_and_calls_of_one_loop_begin_in_their_order) {
+    for (const auto lookout : {0us, 20us}) {
+        loop_group group(of(2, lookout));
+        constexpr int each_turn = 20, turns = 500;
+        std::vector<int> posted, began;  // on loop 1; a task begins a turn after its call came
+        const auto call = [&](const loop_group& in, int mine) -> task<> {
+            co_await in.on(1).submit([&began, mine] {
+                began.push_back(mine);
+                return []() -> task<> { co_return; }();
+            });
+        };
+        const auto caller = [&](std::shared_ptr<int> number) -> task<> {
+            std::vector<task_handle<>> calls;
+            for (int turn = 0; turn < turns; ++turn) {
+                for (int i = 0; i < each_turn; ++i) {
+                    const int mine = (*number)++;
+                    if ((mine * 7 + turn) % 3 == 0) {
+                        group.on(1).post([&posted, mine] { posted.push_back(mine); });
+                        continue;
+                    }
+                    // Eager, so that it is under way before the next.
+                    calls.push_back(spawn({.eager = true}, call, std::cref(group), mine));
+                }
+                co_await yield();
+            }
+            for (auto& each : calls) co_await each;
+        };
+        auto called = run_threadsafe(group.on(0).handle(), caller, std::make_shared<int>(0));
+        BOOST_TEST(called.get().has_value());
+        BOOST_TEST(group.stop());
+        BOOST_TEST(began.size() + posted.size() == std::size_t{turns} * each_turn);
+        BOOST_TEST(std::is_sorted(posted.begin(), posted.end()));
+        BOOST_TEST(std::is_sorted(began.begin(), began.end()));
+    }
 }
 
 BOOST_AUTO_TEST_CASE(stops_and_calls_race_and_every_waiter_hears_of_it) {
     for (int round = 0; round < 30; ++round) {
-        loop_group group(of(2));
+        loop_group group(of(2, round % 3 ? 20us : 0us));
         std::vector<thread_future<>> all;
         for (std::size_t i = 0; i < 4; ++i) {
             all.push_back(run_threadsafe(

@@ -5,8 +5,11 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <functional>
 #include <latch>
 #include <memory>
+#include <semaphore>
 #include <thread>
 #include <vector>
 
@@ -15,7 +18,14 @@
 namespace ouro::test {
 namespace {
 
+using namespace std::chrono_literals;
+
 loop_options with_messages() { return options_for(engine::uring); }
+loop_options with_lookout(std::chrono::microseconds lookout) {
+    loop_options options = with_messages();
+    options.lookout = lookout;
+    return options;
+}
 loop_options without_messages() {
     loop_options options = options_for(engine::uring);
     options.disabled_features |= feature_ring_messages;
@@ -86,12 +96,98 @@ BOOST_AUTO_TEST_SUITE(wake_ups)
 // rule 48, fault 28
 BOOST_AUTO_TEST_CASE(a_hundred_thousand_posts_between_two_loops_lose_no_wake_up) {
     constexpr int posts = 100'000;
-    const auto [here, there] = play(with_messages(), with_messages(), posts);
-    for (const loop_statistics& each : {here, there}) {
-        BOOST_TEST(each.wakes <= unsigned{posts} / 2 + 1);  // never two for one post; one is a stop
-        BOOST_TEST(each.ring_wakes > 0U);
-        // The turn that posts hands the message over with what it has: no call but that of a turn.
-        BOOST_TEST(each.enters <= each.turns + 2);
+    for (const auto lookout : {0us, 1us, 20us}) {
+        const auto [here, there] = play(with_lookout(lookout), with_lookout(lookout), posts);
+        for (const loop_statistics& each : {here, there}) {
+            // Never two for one post; one is a stop.
+            BOOST_TEST(each.wakes <= unsigned{posts} / 2 + 1);
+            BOOST_TEST(each.ring_wakes > 0U);
+            // The turn that posts hands the message over with what it has: no call but that of a
+            // turn, and one before each lookout.
+            BOOST_TEST(each.enters <= each.turns + each.lookouts + 2);
+            BOOST_TEST((lookout != 0us || each.lookouts == 0));
+            BOOST_TEST(each.lookouts_met <= each.lookouts);
+        }
+    }
+}
+
+// fault 28
+BOOST_AUTO_TEST_CASE(posts_to_a_loop_that_is_awake_wake_nobody) {
+    constexpr int posts = 1000;
+    for (const loop_options& options : {with_messages(), without_messages(), with_lookout(0us)}) {
+        loop home(options);
+        std::binary_semaphore running(0), posted(0);
+        int ran = 0;
+        std::thread poster([&, door = home.get_handle()] {
+            const auto hold_up = [&] {
+                ++ran;
+                running.release();
+                posted.acquire();
+            };
+            door.post(hold_up);
+            for (int i = 1; i < posts; ++i) {
+                running.acquire();  // and it does not end before the next has been posted
+                door.post(hold_up);
+                posted.release();
+            }
+            running.acquire();
+            door.stop();
+            posted.release();
+        });
+        home.run_forever();
+        poster.join();
+        BOOST_TEST(ran == posts);
+        BOOST_TEST(home.statistics().wakes <= 1U);  // by the first
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_loop_that_nobody_talks_to_does_not_look_out) {
+    loop home(with_messages());
+    int left = 100;
+    std::function<void()> again = [&] {
+        if (--left == 0) return home.stop();
+        home.call_later(100us, [&] { again(); });
+    };
+    home.call_soon([&] { again(); });
+    home.run_forever();
+    BOOST_TEST(home.statistics().lookouts == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(a_loop_that_posts_to_itself_does_not_look_out) {
+    loop home(with_messages());
+    int left = 100;
+    std::function<void()> again = [&] {
+        if (--left == 0) return home.stop();
+        home.get_handle().post([&] { home.call_later(100us, [&] { again(); }); });
+    };
+    home.call_soon([&] { again(); });
+    home.run_forever();
+    BOOST_TEST(home.statistics().lookouts == 0U);
+}
+
+BOOST_AUTO_TEST_CASE(one_mail_is_followed_by_one_lookout_at_most) {
+    loop home(with_messages());
+    int left = 100;
+    std::function<void()> again = [&] {
+        if (--left == 0) return home.stop();
+        home.call_later(100us, [&] { again(); });
+    };
+    std::thread([door = home.get_handle(), &again] { door.post([&] { again(); }); }).join();
+    home.run_forever();
+    BOOST_TEST(home.statistics().lookouts <= 1U);
+}
+
+// What is left for a loop that has stopped is there when it runs again.
+BOOST_AUTO_TEST_CASE(mail_for_a_loop_that_was_awake_when_it_stopped_is_found_in_the_next_run) {
+    loop home(with_messages());
+    for (int run = 0; run < 3; ++run) {
+        int ran = 0;
+        std::thread([&, door = home.get_handle()] {
+            door.post([&] { ++ran; });
+            door.stop();
+        }).join();
+        home.run_forever();
+        BOOST_TEST(ran == 1);
     }
 }
 

@@ -215,6 +215,13 @@ class uring_engine final : public detail::engine {
             made_here_.clear();
         }
     }
+    detail::sight look_out(const detail::mailbox& box,
+                           const detail::sight::span& when) noexcept override {
+        // These do not come by themselves: the next poll has them.
+        if (!starved_.empty() || !made_here_.empty()) return {detail::sight::completion, true};
+        return ring_.look_out(box, when);
+    }
+    bool can_look_out() const noexcept override { return ring_.can().taskrun_flag; }
     void submit() noexcept override {
         if (ring_.pending()) ring_.enter(clock::time_point::min());
         if (ring_.pending() == 0) messages_.all_read();

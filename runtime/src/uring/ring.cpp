@@ -11,6 +11,7 @@
 
 #include <ouro/runtime/assert.hpp>
 
+#include "../mailbox.hpp"
 #include "kernel_abi.hpp"
 
 namespace ouro::uring {
@@ -19,6 +20,18 @@ namespace {
 // A kernel that refuses again and again is given time, and the loop its turns.
 constexpr unsigned most_refusals = 100;
 constexpr unsigned nap_us = 1000;
+
+// While a loop looks out: reading the clock costs as much as a few looks.
+constexpr unsigned looks_for_each_clock = 8;
+
+/// Tells the processor that this is a loop that waits: it needs less, and its sibling gets more.
+void pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("isb");
+#endif
+}
 
 struct __kernel_timespec timespec_of(std::chrono::nanoseconds since) noexcept {
     return {.tv_sec = since.count() / 1'000'000'000, .tv_nsec = since.count() % 1'000'000'000};
@@ -39,6 +52,21 @@ bool ring::wants_enter() const noexcept {
     // Without the flag of the kernel we cannot know, so we ask.
     if (!features_.taskrun_flag) return true;
     return pending() != 0 || (flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
+detail::sight ring::look_out(const detail::mailbox& box,
+                             const detail::sight::span& when) const noexcept {
+    bool soon = true;
+    for (unsigned looks = 1;; ++looks) {
+        if (box.pending()) return {detail::sight::mail, soon};
+        if (has_completions() || wants_enter()) return {detail::sight::completion, soon};
+        if (looks % looks_for_each_clock == 0) {
+            const auto now = clock::now();
+            if (now >= when.end) return {};
+            soon = now < when.soon;
+        }
+        pause();
+    }
 }
 
 void ring::enter(clock::time_point deadline) noexcept {

@@ -9,6 +9,8 @@
 
 #include <ouro/runtime/loop.hpp>
 
+#include "../engine.hpp"
+
 namespace ouro::uring {
 
 /// What this kernel can do for us, found out once. Tested with plain `if`.
@@ -72,6 +74,10 @@ class ring {
     bool has_completions() const noexcept {
         return *uring_.cq.khead != __atomic_load_n(uring_.cq.ktail, __ATOMIC_ACQUIRE);
     }
+    /// Looks until something is in `box`, there is a reason to enter or a completion, or the time
+    /// is over.
+    detail::sight look_out(const detail::mailbox& box,
+                           const detail::sight::span& when) const noexcept;
     /// Makes the calling thread the one that enters the ring; the others cannot. Once. 0 or -errno.
     int enable() noexcept;
     int register_call(unsigned opcode, const void* argument, unsigned count) noexcept;

@@ -384,6 +384,11 @@ class injecting_engine final : public detail::engine {
         out.insert(out.end(), made_here_.begin(), made_here_.end());
         made_here_.clear();
     }
+    detail::sight look_out(const detail::mailbox& box,
+                           const detail::sight::span& when) noexcept override {
+        return inner_->look_out(box, when);
+    }
+    bool can_look_out() const noexcept override { return inner_->can_look_out(); }
     void submit() noexcept override {
         // Nobody may run the loop again, and what was written must leave all the same.
         for (auto& each : std::exchange(waiting_, {})) each.forward();

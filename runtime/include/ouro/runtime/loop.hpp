@@ -70,6 +70,13 @@ struct loop_options {
     /// How much of that memory leases may withhold from the kernel before what comes is copied for
     /// them; 0: three quarters of it (`buffer_lease`).
     std::size_t lease_bytes = 0;
+    /// How long a loop that another thread has just left something looks out for more, at most,
+    /// before it sleeps in the kernel; 0: not at all. What comes meanwhile costs neither end a
+    /// system call, but the processor is busy. As long as mostly something comes within a quarter
+    /// of that time, the loop looks out each time; else in a few of 256 times. A loop that no other
+    /// thread talks to never looks out, nor one whose partner runs on its own processor
+    /// (docs/decisions/0021).
+    std::chrono::microseconds lookout{20};
     /// Slow-callback reports and thread checks; also by OURO_DEBUG=1 in the environment.
     bool debug = false;
     /// Kernel features to do without (`uring_feature`), for tests of older kernels.
@@ -118,6 +125,8 @@ struct loop_statistics {
     std::uint64_t enter_retries = 0;     ///< io_uring_enter calls that gave EINTR, EAGAIN or EBUSY
     std::uint64_t wakes = 0;             ///< wake-ups by other threads
     std::uint64_t ring_wakes = 0;        ///< those of them that came as messages between rings
+    std::uint64_t lookouts = 0;          ///< times it looked out for mail before it slept
+    std::uint64_t lookouts_met = 0;      ///< those of them in which something came
     std::uint64_t leases = 0;            ///< slices of shared receive buffers that were kept
     std::uint64_t lease_copies = 0;      ///< what came while leases held all they may, copied
 };

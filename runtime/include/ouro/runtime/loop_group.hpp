@@ -21,7 +21,11 @@ class awaited_by_loop : public far_task<T> {
     remote_op* waiter = nullptr;
 
   private:
-    void arrived() noexcept override { end_remote(*waiter); }
+    void arrived(std::shared_ptr<far_task<T>> self) noexcept override {
+        remote_op& told = *waiter;
+        self = nullptr;  // who waits has the last one, and need not share what it reads
+        end_remote(told);
+    }
 };
 
 /// The await of a task on another loop.
@@ -38,7 +42,7 @@ class [[nodiscard]] far_awaitable : public remote_awaitable<far_awaitable<T>, T,
         if (!start_remote(loop::current(), this->op_)) return;
         hand_over(this->op_, &asked);
         try {
-            there_.post(start_letter<T>(task_));
+            far_task<T>::send(task_, there_);
         } catch (const std::bad_alloc&) {
             // The letter has told of it.
         }
@@ -99,7 +103,7 @@ class loop_group {
         /// Errors   those of the task; `errc::loop_closed` when the group was stopped.
         /// Cancel   cancels the task there and waits for its end.
         /// Threads  awaited on any loop: of the group, the same one, or another.
-        /// Cost     two blocks of memory and one post there; one post back.
+        /// Cost     two blocks of memory; for each end that sleeps one wake-up.
         template <class F, class... Args>
         auto submit(F&& body, Args&&... arguments) const {
             using value = detail::spawned_value<std::decay_t<F>, std::decay_t<Args>...>;

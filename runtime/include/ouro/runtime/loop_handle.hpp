@@ -9,7 +9,8 @@ namespace ouro {
 
 namespace detail {
 class mailbox;
-}
+struct far_access;
+}  // namespace detail
 
 /// A reference to a loop that any thread may hold and use, also after the loop is gone.
 ///
@@ -33,6 +34,7 @@ class loop_handle {
     bool stop() const noexcept;
 
   private:
+    friend struct detail::far_access;
     std::shared_ptr<detail::mailbox>
         box_;  // shared: a late post must find out that the loop is gone
 };

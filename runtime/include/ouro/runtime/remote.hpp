@@ -70,9 +70,20 @@ struct settled_value<result<T>> {
     using type = T;
 };
 
+/// Where something came from that was left for a loop.
+struct mail_origin {
+    int processor = -1;      // on which the thread was; below 0: nothing came
+    bool looks_out = false;  // it is a loop that will look out for an answer, not sleep
+};
+
+/// What another thread leaves for a loop without needing memory for it.
+struct remote_node : ready_node {
+    mail_origin from;
+};
+
 /// An operation that another thread ends. It counts as in flight: a closing loop waits for it, and
 /// does not free the memory around it before it has ended.
-struct remote_op : op, ready_node {
+struct remote_op : op, remote_node {
     using op::op;
     loop* home = nullptr;  // for its own thread
     std::shared_ptr<mailbox> way_back;

@@ -17,8 +17,16 @@ namespace ouro {
 
 namespace detail {
 
+/// A call on its way to another loop, where one of the two is called, once.
+struct remote_call : remote_node {
+    void (*begin)(remote_call&) noexcept = nullptr;
+    void (*drop)(remote_call&) noexcept = nullptr;  // that loop closes
+};
+
 /// The part of `far_task` that needs no type.
 struct far_access {
+    /// Leaves `what` for the loop of `to`, in the order of posts. False: it was not, post a letter.
+    static bool leave(const loop_handle& to, remote_call& what) noexcept;
     /// Tells the running loop's exception handler why no task could be made (rule 65).
     static void report(std::exception_ptr thrown) noexcept;
     static error refusal() noexcept;
@@ -28,10 +36,12 @@ struct far_access {
 /// A task on another loop, started and cancelled from here: shared by both ends. Until `arrived`,
 /// all but the constructor is for the other loop's thread.
 template <class T>
-class far_task : public std::enable_shared_from_this<far_task<T>>, private done_hook {
+class far_task : private remote_call, private done_hook {
   public:
     virtual ~far_task() = default;
 
+    /// Starts `what` on the loop of `there`, or refuses it there or here.
+    static void send(std::shared_ptr<far_task> what, const loop_handle& there);
     /// What came of it, once it has arrived.
     settled<T>& outcome() noexcept { return outcome_; }
     void start() noexcept {
@@ -45,7 +55,6 @@ class far_task : public std::enable_shared_from_this<far_task<T>>, private done_
             far_access::report(std::current_exception());
             return leave();
         }
-        self_ = this->shared_from_this();
         task_->on_done(*this);
         task_->start_later();
     }
@@ -63,8 +72,9 @@ class far_task : public std::enable_shared_from_this<far_task<T>>, private done_
     virtual task<T> make() = 0;
     /// Destroys what is left of that, or all of it.
     virtual void forget() noexcept = 0;
-    /// The outcome is there. On the other loop's thread, or where a start was refused.
-    virtual void arrived() noexcept = 0;
+    /// The outcome is there. On the other loop's thread, or where a start was refused. `self` is
+    /// what kept it alive for that thread.
+    virtual void arrived(std::shared_ptr<far_task> self) noexcept = 0;
 
   private:
     void task_done() noexcept override {
@@ -79,16 +89,15 @@ class far_task : public std::enable_shared_from_this<far_task<T>>, private done_
             outcome_.call([done]() -> T { return std::move(done->value()); });
         }
         done->release();
-        const auto keep = std::move(self_);
         leave();
     }
     void leave() noexcept {
         forget();
-        arrived();
+        arrived(std::move(self_));
     }
 
     task_state<T>* task_ = nullptr;
-    std::shared_ptr<far_task> self_;  // while the task runs
+    std::shared_ptr<far_task> self_;  // from `send` until it has arrived
     settled<T> outcome_;
 };
 
@@ -112,21 +121,33 @@ class far_call final : public Base {
     std::optional<std::tuple<F, Args...>> given_;
 };
 
-/// The post that starts a far task. Dropped unrun, it refuses it.
-template <class T>
+/// The post that starts a far task where that cannot be left as it is. Dropped unrun, it refuses
+/// it.
 class start_letter {
   public:
-    explicit start_letter(std::shared_ptr<far_task<T>> what) noexcept : what_(std::move(what)) {}
-    start_letter(start_letter&&) noexcept = default;
+    explicit start_letter(remote_call& what) noexcept : what_(&what) {}
+    start_letter(start_letter&& other) noexcept : what_(std::exchange(other.what_, nullptr)) {}
     start_letter& operator=(start_letter&&) = delete;
     ~start_letter() {
-        if (what_) what_->refuse();
+        if (what_) what_->drop(*what_);
     }
-    void operator()() noexcept { std::exchange(what_, nullptr)->start(); }
+    void operator()() noexcept {
+        remote_call& what = *std::exchange(what_, nullptr);
+        what.begin(what);
+    }
 
   private:
-    std::shared_ptr<far_task<T>> what_;
+    remote_call* what_;
 };
+
+template <class T>
+void far_task<T>::send(std::shared_ptr<far_task> what, const loop_handle& there) {
+    far_task& call = *what;
+    call.self_ = std::move(what);
+    call.begin = [](remote_call& left) noexcept { static_cast<far_task&>(left).start(); };
+    call.drop = [](remote_call& left) noexcept { static_cast<far_task&>(left).refuse(); };
+    if (!far_access::leave(there, call)) there.post(start_letter(call));
+}
 
 /// A far task that a thread without a loop may wait for.
 template <class T>
@@ -146,7 +167,7 @@ class awaited_by_thread : public far_task<T> {
     }
 
   private:
-    void arrived() noexcept override {
+    void arrived(std::shared_ptr<far_task<T>> /*self*/) noexcept override {
         const std::lock_guard lock(guard_);
         done_ = true;
         came_.notify_all();
@@ -217,7 +238,7 @@ auto run_threadsafe(const loop_handle& home, F&& body, Args&&... arguments) {
         detail::far_call<detail::awaited_by_thread<value>, std::decay_t<F>, std::decay_t<Args>...>;
     auto made = std::make_shared<call>(std::forward<F>(body), std::forward<Args>(arguments)...);
     thread_future<value> outcome(made, home);
-    home.post(detail::start_letter<value>(std::move(made)));
+    detail::far_task<value>::send(std::move(made), home);
     return outcome;
 }
 
