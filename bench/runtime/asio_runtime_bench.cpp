@@ -310,8 +310,8 @@ const bench::add_line all[] = {
     {"lock", 20'000, &on_context<&lock>},
     {"gather_1000", 20'000, &on_context<&gather>},
     {"call_soon", 50'000, &on_context<&call_soon>},
-    {"post", 10'000, &post},
-    {"submit", 2'000, &submit},
+    {"post", bench::long_batch, &post},
+    {"submit", bench::long_batch, &submit},
 };
 
 }  // namespace

@@ -38,6 +38,10 @@ struct line {
     void (*run)(std::size_t count, stopwatch& watch);
 };
 
+/// The batch of a line with several threads. The kernel adds what a thread that goes on running has
+/// used at its ticks, so this takes much longer than a few of them.
+inline constexpr std::size_t long_batch = 200'000;
+
 inline std::vector<line>& lines() {
     static std::vector<line> all;
     return all;

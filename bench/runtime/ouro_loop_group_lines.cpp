@@ -17,6 +17,6 @@ ouro::task<> submit(std::size_t count, bench::stopwatch& watch) {
     co_await bench::demand(sum == static_cast<int>(count));
 }
 
-const bench::add_line all[] = {{"submit", 2'000, &bench::on_loop<&submit>}};
+const bench::add_line all[] = {{"submit", bench::long_batch, &bench::on_loop<&submit>}};
 
 }  // namespace

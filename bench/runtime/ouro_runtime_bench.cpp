@@ -151,7 +151,7 @@ const bench::add_line all[] = {
     {"error_10_frames", 10'000, &bench::on_loop<&ten_frames<true>>},
     {"timer_1m_pending", 400'000, &bench::on_loop<&timer>},
     {"call_soon", 50'000, &bench::on_loop<&call_soon>},
-    {"post", 10'000, &post},
+    {"post", bench::long_batch, &post},
 };
 
 }  // namespace

@@ -37,8 +37,8 @@ LINES = [
     ("lock", "hand a lock over, 10 tasks in turn", 10_000, 100_000),
     ("gather_1000", "a child of a gather of 1000", 10_000, 100_000),
     ("call_soon", "queue a callback and run it", 10_000, 0),
-    ("post", "post from another thread, bursts of 100", 0, 50_000),
-    ("submit", "a call on the loop of another thread and back", 0, 5_000),
+    ("post", "post from another thread, bursts of 100", 0, 200_000),
+    ("submit", "a call on the loop of another thread and back", 0, 200_000),
 ]
 # of ours: the most instructions and allocations for one
 COUNT_BARS = {"call_await": (100, 0), "spawn_finish": (500, None), "bare_handles": (30, 0),
