@@ -15,6 +15,7 @@
 #include <ouro/testing/injection.hpp>
 
 #include "async_test.hpp"
+#include "failing_call.hpp"
 
 namespace ouro::test {
 namespace {
@@ -449,13 +450,7 @@ BOOST_AUTO_TEST_CASE(where_the_kernel_cannot_carry_bytes_are_copied) {
          {std::pair(door_call::try_fetch, EINVAL), std::pair(door_call::try_fetch, EAGAIN),
           std::pair(door_call::try_forward, EINVAL), std::pair(door_call::try_forward, EAGAIN),
           std::pair(door_call::open_carrier, EMFILE)}) {
-        const auto first = std::find(none.seen().begin(), none.seen().end(), call);
-        BOOST_REQUIRE(first != none.seen().end());
-        const auto number = static_cast<std::uint64_t>(first - none.seen().begin() + 1);
-        testing::injection faults({.plan = {{.kind = testing::fault_kind::op_fails,
-                                             .at = number,
-                                             .value = failure,
-                                             .sticky = true}}});
+        testing::injection faults(failing_call(none, call, failure, failing::from_then_on));
         run_behind(faults);
         BOOST_TEST(faults.struck() >= 1U);
         BOOST_TEST(calls_of(faults, door_call::send) > 4U);

@@ -11,6 +11,7 @@
 #include <ouro/testing/injection.hpp>
 
 #include "async_test.hpp"
+#include "failing_call.hpp"
 #include "temporary_file.hpp"
 
 namespace ouro::test {
@@ -213,13 +214,7 @@ BOOST_AUTO_TEST_CASE(what_cannot_be_carried_is_copied) {
     for (const auto [call, failure] :
          {std::pair(door_call::fetch, EINVAL), std::pair(door_call::open_carrier, EMFILE),
           std::pair(door_call::try_forward, EINVAL)}) {
-        const auto first = std::find(none.seen().begin(), none.seen().end(), call);
-        BOOST_REQUIRE(first != none.seen().end());
-        const auto number = static_cast<std::uint64_t>(first - none.seen().begin() + 1);
-        testing::injection faults({.plan = {{.kind = testing::fault_kind::op_fails,
-                                             .at = number,
-                                             .value = failure,
-                                             .sticky = true}}});
+        testing::injection faults(failing_call(none, call, failure, failing::from_then_on));
         run_behind(faults);
         BOOST_TEST(faults.struck() >= 1U);
         const auto& seen = faults.seen();

@@ -6,6 +6,7 @@
 #include <ouro/testing/injection.hpp>
 
 #include "datagram_recorder.hpp"
+#include "failing_call.hpp"
 
 namespace ouro::test {
 namespace {
@@ -291,12 +292,8 @@ void run_failing(testing::door_call call, std::initializer_list<int> failures, t
                  task<> (*body)()) {
     testing::injection probe;
     run_with(probe.options(options_for(engine::uring)), probed);
-    const auto first = std::ranges::find(probe.seen(), call) - probe.seen().begin();
-    BOOST_REQUIRE(first < std::ssize(probe.seen()));
     for (const int failure : failures) {
-        testing::injection faults({.plan = {{.kind = testing::fault_kind::op_fails,
-                                             .at = static_cast<std::uint64_t>(first) + 1,
-                                             .value = failure}}});
+        testing::injection faults(failing_call(probe, call, failure, failing::once));
         run_with(faults.options(options_for(engine::uring)), body);
         BOOST_TEST(faults.struck() == 1U);
     }
