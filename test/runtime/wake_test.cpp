@@ -141,38 +141,37 @@ BOOST_AUTO_TEST_CASE(posts_to_a_loop_that_is_awake_wake_nobody) {
     }
 }
 
-BOOST_AUTO_TEST_CASE(a_loop_that_nobody_talks_to_does_not_look_out) {
-    loop home(with_messages());
+namespace {
+
+/// Sleeps a hundred times, and has each sleep asked for by `through`, where there is one.
+struct sleeper {
+    loop home{with_messages()};
+    std::function<void(std::function<void()>)> through = [](const auto& step) { step(); };
     int left = 100;
-    std::function<void()> again = [&] {
+
+    void sleep_on() {
         if (--left == 0) return home.stop();
-        home.call_later(100us, [&] { again(); });
-    };
-    home.call_soon([&] { again(); });
+        through([this] { home.call_later(100us, [this] { sleep_on(); }); });
+    }
+};
+
+}  // namespace
+
+BOOST_FIXTURE_TEST_CASE(a_loop_that_nobody_talks_to_does_not_look_out, sleeper) {
+    home.call_soon([this] { sleep_on(); });
     home.run_forever();
     BOOST_TEST(home.statistics().lookouts == 0U);
 }
 
-BOOST_AUTO_TEST_CASE(a_loop_that_posts_to_itself_does_not_look_out) {
-    loop home(with_messages());
-    int left = 100;
-    std::function<void()> again = [&] {
-        if (--left == 0) return home.stop();
-        home.get_handle().post([&] { home.call_later(100us, [&] { again(); }); });
-    };
-    home.call_soon([&] { again(); });
+BOOST_FIXTURE_TEST_CASE(a_loop_that_posts_to_itself_does_not_look_out, sleeper) {
+    through = [this](std::function<void()> step) { home.get_handle().post(std::move(step)); };
+    home.call_soon([this] { sleep_on(); });
     home.run_forever();
     BOOST_TEST(home.statistics().lookouts == 0U);
 }
 
-BOOST_AUTO_TEST_CASE(one_mail_is_followed_by_one_lookout_at_most) {
-    loop home(with_messages());
-    int left = 100;
-    std::function<void()> again = [&] {
-        if (--left == 0) return home.stop();
-        home.call_later(100us, [&] { again(); });
-    };
-    std::thread([door = home.get_handle(), &again] { door.post([&] { again(); }); }).join();
+BOOST_FIXTURE_TEST_CASE(one_mail_is_followed_by_one_lookout_at_most, sleeper) {
+    std::thread([this, door = home.get_handle()] { door.post([this] { sleep_on(); }); }).join();
     home.run_forever();
     BOOST_TEST(home.statistics().lookouts <= 1U);
 }
