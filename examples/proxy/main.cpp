@@ -28,5 +28,7 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "usage: %s PORT TARGET\n", argv[0]);
         return 2;
     }
-    return ouro::run(run_proxy, std::string(argv[1]), std::string(argv[2]));
+    // Room for what a burst brings before a pause takes effect: beyond it leases would be copies.
+    return ouro::run({.loop = {.ring_buffer_count = 64}}, run_proxy, std::string(argv[1]),
+                     std::string(argv[2]));
 }
