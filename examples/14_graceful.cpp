@@ -32,6 +32,6 @@ ouro::task<int> serve(std::string port) {
 }
 
 int main(int argc, char** argv) {
-    // Whoever has not been answered after 5 s is left behind, and named on stderr.
-    return ouro::run({.grace = 5s}, serve, std::string(argc > 1 ? argv[1] : "8888"));
+    // Whoever has not been answered after 30 s is left behind, and named on stderr.
+    return ouro::run({.grace = 30s}, serve, std::string(argc > 1 ? argv[1] : "8888"));
 }

@@ -5,9 +5,8 @@ import socket
 import time
 
 from tools import Talker, ends_in_order, expect, hear, needs, refuses_nonsense
-from wire import KIB, MIB, Failed, push_until_blocked
+from wire import KIB, MIB, PATIENCE_SECONDS, Failed, push_until_blocked
 
-SLOTH_SECONDS = 8
 SLOTH_LIMIT_BYTES = 32 * MIB  # the kernel's buffers take a few
 FLOOD_LINE = b"x" * 999 + b"\n"
 
@@ -78,7 +77,7 @@ async def slow_reader(step) -> str:
         await hear(step, ann, "* bob is here")
         step.doing = "ann talks, bob listens, sloth does not read"
         sent, waits, dropped = 0, [], False
-        until = time.monotonic() + SLOTH_SECONDS
+        until = time.monotonic() + PATIENCE_SECONDS
         while not dropped:
             to_ann.write(FLOOD_LINE * 64)
             began, lines = time.perf_counter(), 0
@@ -119,7 +118,7 @@ async def tail_of(step, sock: socket.socket) -> bytes:
     """Reads to the end; returns the last line."""
     step.doing = "sloth reads everything at last"
     loop, last = asyncio.get_running_loop(), b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while chunk := await loop.sock_recv(sock, MIB):
             last = (last + chunk)[-200:]
     return last[last.rfind(b"\n", 0, len(last) - 1) + 1:]
@@ -128,6 +127,7 @@ async def tail_of(step, sock: socket.socket) -> bytes:
 async def interrupted(step) -> str:
     """Ctrl-C with clients connected"""
     return await ends_in_order(step, str(step.server.binary), "0", hello=b"ann\nhello\n",
+                               answer=b"* welcome, ann\n",
                                last=b"* the server is going down\n")
 
 

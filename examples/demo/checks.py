@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 from child import Server
-from wire import (KIB, MIB, Comparer, Failed, Target, close_with_reset, percentile,
+from wire import (KIB, MIB, PATIENCE_SECONDS, Comparer, Failed, Target, close_with_reset, percentile,
                   push_until_blocked, read_back, send_in_chunks, together)
 
 # A stalled peer may cost the kernel's socket buffers (several MiB), never the whole stream.
@@ -15,6 +15,8 @@ STALL_OFFERED_BYTES = 64 * MIB
 STALL_ACCEPTED_LIMIT_BYTES = 32 * MIB
 STALL_MEMORY_LIMIT_BYTES = 16 * MIB
 SMALL_RECEIVE_BUFFER_BYTES = 128 * KIB
+# More than its parts may take, which can say better what hangs.
+STEP_SECONDS = 2 * PATIENCE_SECONDS
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,12 @@ class Scale:
     resets: int
     tiny_writes: int
     churn: int
-    step_seconds: int
 
 
 FULL = Scale(bulk_bytes=64 * MIB, connections=1000, exchanges=5, resets=24, tiny_writes=8000,
-             churn=2000, step_seconds=20)
+             churn=2000)
 QUICK = Scale(bulk_bytes=16 * MIB, connections=1000, exchanges=2, resets=12, tiny_writes=1500,
-              churn=400, step_seconds=10)
+              churn=400)
 
 
 @dataclass
@@ -228,7 +229,7 @@ async def ask_meanwhile(step: Step) -> list[float]:
     step.doing = "asked on 5 other connections while one was stalled"
     waits = []
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             for _ in range(5):
                 streams = await step.target.open_streams()
                 for _ in range(20):
@@ -236,7 +237,7 @@ async def ask_meanwhile(step: Step) -> list[float]:
                     waits.append(await step.target.exchange(streams, message, step.doing))
                 streams[1].close()
     except TimeoutError:
-        raise Failed(step.doing, "100 replies within 3 s", f"{len(waits)} replies") from None
+        raise Failed(step.doing, f"100 replies within {PATIENCE_SECONDS} s", f"{len(waits)} replies") from None
     return waits
 
 
@@ -299,7 +300,7 @@ async def churn(step: Step) -> str:
     after = server.fd_count()
     if after > before:
         raise Failed(step.doing, f"{before} descriptors in /proc/{server.child.process.pid}/fd "
-                     "as before, within 3 s", f"{after} descriptors")
+                     f"as before, within {PATIENCE_SECONDS} s", f"{after} descriptors")
     return f"{total:,} times; descriptors {before} before, {after} after"
 
 

@@ -10,11 +10,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from wire import Failed, Target
+from wire import PATIENCE_SECONDS, Failed, Target
 
-START_SECONDS = 10
-STOP_SECONDS = 5
-SETTLE_SECONDS = 3
 STOPPED = (0, -signal.SIGTERM, 128 + signal.SIGTERM)  # how a server may end that is terminated
 LISTENING = re.compile(r"^listening on (127\.0\.0\.1):(\d+)$")
 
@@ -58,10 +55,10 @@ class Child:
             return f"it had ended before: {self.how_it_ended()}"
         try:
             self.process.send_signal(with_signal)
-            await asyncio.wait_for(asyncio.shield(self.ended), STOP_SECONDS)
+            await asyncio.wait_for(asyncio.shield(self.ended), PATIENCE_SECONDS)
         except TimeoutError:
             await self.kill()
-            return f"still running {STOP_SECONDS} s later; killed"
+            return f"still running {PATIENCE_SECONDS} s later; killed"
         if self.process.returncode not in endings:
             return self.how_it_ended()
         return None
@@ -98,9 +95,10 @@ class Server:
         wanted = 'the line "listening on 127.0.0.1:PORT"'
         self.child = await Child.start([str(self.binary), *self.arguments])
         try:
-            line = await asyncio.wait_for(self.child.process.stdout.readline(), START_SECONDS)
+            line = await asyncio.wait_for(self.child.process.stdout.readline(),
+                                          PATIENCE_SECONDS)
         except TimeoutError:
-            raise Failed(did, wanted, f"no line within {START_SECONDS} s") from None
+            raise Failed(did, wanted, f"no line within {PATIENCE_SECONDS} s") from None
         text = line.decode(errors="replace").rstrip("\n")
         if not line:
             await asyncio.wait({self.child.ended}, timeout=1)
@@ -125,7 +123,7 @@ class Server:
 
     async def is_settled(self, fd_count: int) -> bool:
         """Whether the server soon holds no more than that; closing takes it a moment."""
-        deadline = time.monotonic() + SETTLE_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while self.connection_count() > self.idle_connection_count or self.fd_count() > fd_count:
             if time.monotonic() > deadline:
                 return False

@@ -21,13 +21,13 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True  # leaves the source tree as it was
 
-from checks import CHECKS, FULL, QUICK, Scale, Step
-from child import SETTLE_SECONDS, STOP_SECONDS, STOPPED, Server
+from checks import CHECKS, FULL, QUICK, STEP_SECONDS, Scale, Step
+from child import STOPPED, Server
 from report import Outcome, Report
 from reverse import Reverse
 from services import SERVICES, ServiceServer
 from tools import missing_tools
-from wire import MIB, Failed, test_data
+from wire import MIB, PATIENCE_SECONDS, Failed, test_data
 
 SERVERS = ("02_echo_streams", "03_echo_protocol", "04_echo_buffered")
 CLIENT = "08_client"
@@ -191,7 +191,7 @@ class Demo:
         died = {server.child.ended} if is_running(server) else set()
         outcome = Outcome(server.name, name, "ok")
         try:
-            await asyncio.wait({work} | died, timeout=self.scale.step_seconds,
+            await asyncio.wait({work} | died, timeout=STEP_SECONDS,
                                return_when=asyncio.FIRST_COMPLETED)
             is_late = not work.done() and not any(task.done() for task in died)
             outcome.failure = await self.judge(server, step, work)
@@ -223,7 +223,7 @@ class Demo:
                 return Failed(step.doing, "the server to go on serving",
                               f"the server ended: {server.child.how_it_ended()}")
         if not work.done():
-            return Failed(step.doing, f"an end within {self.scale.step_seconds} s",
+            return Failed(step.doing, f"an end within {STEP_SECONDS} s",
                           f"still waiting; last seen: {step.progress or 'no progress'}")
         if isinstance(error, OSError):
             return Failed(step.doing, "no error", f"{type(error).__name__}: {error}")
@@ -237,7 +237,7 @@ class Demo:
             return None
         fds, sockets = server.idle_fd_count, server.idle_connection_count
         server.take_as_idle()  # so that the next check answers only for itself
-        return Failed(f"{step.doing}; closed every connection, waited {SETTLE_SECONDS} s",
+        return Failed(f"{step.doing}; closed every connection, waited {PATIENCE_SECONDS} s",
                       f"the server to hold {fds} descriptors and {sockets} connections, as before",
                       f"it holds {server.fd_count()} descriptors, "
                       f"{server.connection_count()} connections")
@@ -258,7 +258,7 @@ class Demo:
             outcome.stderr = server.child.stderr_tail()
             wanted = "exit status " + " or ".join(map(str, endings))
             outcome.failure = Failed(f"sent {how.name}, no connection open",
-                                     f"{wanted} within {STOP_SECONDS} s", problem)
+                                     f"{wanted} within {PATIENCE_SECONDS} s", problem)
         self.record(outcome)
 
     def record(self, outcome: Outcome) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from peers import echo_through, python_echo, python_http
 from tools import (Talker, ends_in_order, expect, folder_for_sockets, needs, refuses_nonsense,
                    run_tool, started)
-from wire import MIB
+from wire import MIB, PATIENCE_SECONDS
 
 
 async def command_line(step) -> str:
@@ -44,7 +44,7 @@ async def nobody_there(step) -> str:
             reader, writer = await connect(place)
             writer.write(b"anybody there?")
             with suppress(ConnectionResetError):  # depends on whether our bytes were read
-                expect(step, await asyncio.wait_for(reader.read(), 5), b"")
+                expect(step, await asyncio.wait_for(reader.read(), PATIENCE_SECONDS), b"")
             writer.close()
     return "three clients let go, without a byte"
 
@@ -64,16 +64,24 @@ async def curl_unix(step) -> str:
     return "a file through a unix socket, all equal"
 
 
+async def listens(step, path: Path) -> None:
+    """Waits until somebody does: the file is there a moment before."""
+    step.doing = f"connected to {path}, again and again"
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with suppress(FileNotFoundError, ConnectionRefusedError):
+                _, writer = await asyncio.open_unix_connection(path)
+                return writer.close()
+            await asyncio.sleep(0.02)
+
+
 @needs("socat", "nc")
 async def socat_unix(step) -> str:
     """nc to a port, forwarded to a unix socket of socat"""
     with folder_for_sockets() as sockets:
         path = Path(sockets) / "cat.sock"
         async with Talker.start(step, "socat", f"UNIX-LISTEN:{path},fork", "EXEC:cat"):
-            for _ in range(100):
-                if path.exists():
-                    break
-                await asyncio.sleep(0.05)
+            await listens(step, path)
             async with started(step, str(step.server.binary), "0", f"unix:{path}") as place:
                 out = await run_tool(step, "nc", "-N", *place.split(":"), send=b"to the cat\n")
                 expect(step, out, "to the cat\n")
@@ -84,7 +92,7 @@ async def interrupted(step) -> str:
     """Ctrl-C with clients connected"""
     async with python_echo() as port:
         return await ends_in_order(step, str(step.server.binary), "0", f"127.0.0.1:{port}",
-                                   hello=b"hello", last=b"hello")
+                                   hello=b"hello", answer=b"hello")
 
 
 CHECKS = {"command-line": command_line, "there-and-back": there_and_back,

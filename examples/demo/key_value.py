@@ -3,11 +3,12 @@
 import asyncio
 import random
 import re
+import time
 from pathlib import Path
 
 from tools import (binary_of, ends_in_order, expect, folder_for_sockets, needs, refuses_nonsense,
                    run_tool, started)
-from wire import KIB, MIB, Failed, push_until_blocked, read_back
+from wire import KIB, MIB, PATIENCE_SECONDS, Failed, push_until_blocked, read_back
 
 RATE = re.compile(r"^(.+?): ([\d.]+) requests per second", re.MULTILINE)
 
@@ -64,8 +65,8 @@ async def large_values(step) -> str:
 async def expiry(step) -> str:
     """a key that lives for a moment"""
     reader, writer = await step.target.open_streams()
-    step.doing = "set a key with PX 200, asked until it was gone"
-    writer.write(request(b"SET", b"brief", b"x", b"PX", b"200") + request(b"GET", b"brief"))
+    step.doing = "set a key with PX 1000, asked until it was gone"
+    writer.write(request(b"SET", b"brief", b"x", b"PX", b"1000") + request(b"GET", b"brief"))
     expect(step, await reader.readexactly(12), b"+OK\r\n$1\r\nx\r\n")
     asked = 0
     while True:
@@ -94,7 +95,8 @@ async def nonsense(step) -> str:
         writer.write(text)
         writer.write_eof()
         try:
-            refused += b"-ERR Protocol error: " in await asyncio.wait_for(reader.read(), 5)
+            refused += b"-ERR Protocol error: " in await asyncio.wait_for(reader.read(),
+                                                                         PATIENCE_SECONDS)
         except ConnectionResetError:  # it did not read what came after the nonsense
             refused += 1
         writer.close()
@@ -119,7 +121,7 @@ async def stalled_reader(step) -> str:
         if grown > 8 * MIB:
             raise Failed(step.doing, "RSS to grow by at most 8 MiB", f"{grown / MIB:+.1f} MiB")
         writer.write(request(b"PING"))
-        expect(step, await asyncio.wait_for(reader.readexactly(7), 3), b"+PONG\r\n")
+        expect(step, await asyncio.wait_for(reader.readexactly(7), PATIENCE_SECONDS), b"+PONG\r\n")
         writer.close()
         step.doing = "then read all 1,000 replies"
         replies = (b"$%d\r\n" % len(value) + value + b"\r\n") * 1000
@@ -143,16 +145,21 @@ async def redis_cli(step) -> str:
 async def conversation(step, cli: tuple[str, ...]) -> int:
     dialogue = [("flushall", "OK"), ("set greeting hello", "OK"), ("get greeting", "hello"),
                 ("exists greeting nobody", "1"), ("incr n", "1"), ("incr n", "2"),
-                ("mset a 1 b 2", "OK"), ("mget a b c", "1\n2\n"), ("expire a 100", "1"),
-                ("ttl a", "100"), ("ttl b", "-1"), ("del a b", "2"), ("ping", "PONG"),
+                ("mset a 1 b 2", "OK"), ("mget a b c", "1\n2\n"), ("expire n 100", "1"),
+                ("ttl b", "-1"), ("del a b", "2"), ("ping", "PONG"),
                 ("echo hi", "hi"), ("config get appendonly", "appendonly\nno"),
                 ("nonsense", "ERR unknown command 'nonsense'")]
     for words, wanted in dialogue:
         expect(step, (await run_tool(step, *cli, *words.split())).rstrip("\n"),
                wanted.rstrip("\n"))
-    info = await run_tool(step, *cli, "info")
-    if "connected_clients:1" not in info:
-        raise Failed(step.doing, "connected_clients:1", repr(info[:300]))
+    left = await run_tool(step, *cli, "ttl", "n")
+    if not 100 - PATIENCE_SECONDS <= int(left) <= 100:
+        raise Failed(step.doing, "100, less what it took to ask", left)
+    # Of the clients before this one the last may have gone a moment ago.
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while "connected_clients:1\r" not in (info := await run_tool(step, *cli, "info")):
+        if time.monotonic() > deadline:
+            raise Failed(step.doing, "connected_clients:1", repr(info[:300]))
     # From a file redis-cli sends all lines on one connection.
     lines = "".join(f"set key{number} {number}\n" for number in range(1000)).encode()
     out = await run_tool(step, *cli, send=lines)
@@ -190,7 +197,7 @@ async def plain_text(step) -> str:
 async def interrupted(step) -> str:
     """Ctrl-C with clients connected"""
     return await ends_in_order(step, str(step.server.binary), "0",
-                               hello=b"PING\r\n*2\r\n$3\r\nGE", last=b"+PONG\r\n")
+                               hello=b"PING\r\n*2\r\n$3\r\nGE", answer=b"+PONG\r\n")
 
 
 # The stalled reader comes before what leaves the allocator with memory to spare.

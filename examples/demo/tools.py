@@ -9,11 +9,9 @@ import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
-from child import START_SECONDS, Child
-from wire import Failed
+from child import Child
+from wire import PATIENCE_SECONDS, Failed
 
-TOOL_SECONDS = 15
-HEAR_SECONDS = 5
 
 
 def needs(*tools: str):
@@ -28,8 +26,7 @@ def missing_tools(check) -> list[str]:
     return [tool for tool in getattr(check, "needs", ()) if not shutil.which(tool)]
 
 
-async def run_tool(step, *argv: str, send: bytes = b"", seconds: float = TOOL_SECONDS,
-                   status: int = 0) -> str:
+async def run_tool(step, *argv: str, send: bytes = b"", status: int = 0) -> str:
     """Runs a client to its end, which must be in time and with this exit status. Returns what it
     printed."""
     step.doing = f"ran `{shlex.join(argv)}`"
@@ -37,9 +34,9 @@ async def run_tool(step, *argv: str, send: bytes = b"", seconds: float = TOOL_SE
         *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE)
     try:
-        out, errors = await asyncio.wait_for(process.communicate(send), seconds)
+        out, errors = await asyncio.wait_for(process.communicate(send), PATIENCE_SECONDS)
     except TimeoutError:
-        raise Failed(step.doing, f"an end within {seconds:g} s", "still running") from None
+        raise Failed(step.doing, f"an end within {PATIENCE_SECONDS} s", "still running") from None
     finally:
         with suppress(ProcessLookupError):
             process.kill()
@@ -88,7 +85,7 @@ async def hear(step, reader: asyncio.StreamReader, wanted: str) -> list[str]:
     before: list[str] = []
     step.doing = f'waited for the line "{wanted}"'
     try:
-        async with asyncio.timeout(HEAR_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while line := (await reader.readline()).decode(errors="replace").rstrip("\r\n"):
                 if line == wanted:
                     return before
@@ -116,7 +113,7 @@ async def started(step, *argv: str, endings: tuple[int, ...] = (0,)):
     child = await Child.start(list(argv))
     step.doing = f"started {shlex.join([Path(argv[0]).name, *argv[1:]])}"
     try:
-        place = await asyncio.wait_for(listening_place(step, child), START_SECONDS)
+        place = await asyncio.wait_for(listening_place(step, child), PATIENCE_SECONDS)
         rest = asyncio.create_task(child.process.stdout.read())  # or it would wait for a reader
         yield place
         if problem := await child.stop(signal.SIGINT, endings):
@@ -137,19 +134,22 @@ async def listening_place(step, child: Child) -> str:
                  f"{child.how_it_ended()}; {' '.join(child.stderr_tail(3))}")
 
 
-async def ends_in_order(step, *argv: str, hello: bytes = b"", last: bytes = b"") -> str:
-    """SIGINT while clients are connected, one of whom says nothing and one who says `hello`: both
-    see the end, the latter after `last`; the program ends with 0, and its place is free again."""
+async def ends_in_order(step, *argv: str, hello: bytes, answer: bytes, last: bytes = b"") -> str:
+    """SIGINT while clients are connected, one of whom says nothing and one who says `hello` and has
+    heard `answer`: both see the end, the latter after `last`; the program ends with 0, and its
+    place is free again."""
     async with AsyncExitStack() as stack:
         place = await stack.enter_async_context(started(step, *argv))
         host, port = place.split(":")
         silent = await asyncio.open_connection(host, int(port))
         polite = await asyncio.open_connection(host, int(port))
         polite[1].write(hello)
-        await asyncio.sleep(0.05)  # so that the server has seen them
+        step.doing = f"said {hello!r} and waited for {answer!r}"
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await polite[0].readuntil(answer)  # it has seen this one, and the silent one before it
     step.doing = "sent SIGINT with two clients connected"
-    await asyncio.wait_for(silent[0].read(), 3)
-    heard = await asyncio.wait_for(polite[0].read(), 3)
+    await asyncio.wait_for(silent[0].read(), PATIENCE_SECONDS)
+    heard = await asyncio.wait_for(polite[0].read(), PATIENCE_SECONDS)
     expect(step, heard[len(heard) - len(last):], last)
     silent[1].close()
     polite[1].close()

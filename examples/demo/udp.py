@@ -3,11 +3,10 @@
 import asyncio
 import signal
 
-from tools import binary_of, expect, needs, run_tool, started
-from wire import Failed
+from tools import Talker, binary_of, expect, needs, run_tool, started
+from wire import PATIENCE_SECONDS, Failed
 
 INTERRUPTED = 128 + signal.SIGINT
-ANSWER_SECONDS = 5
 
 
 class Asker(asyncio.DatagramProtocol):
@@ -35,7 +34,7 @@ async def sizes(step) -> str:
             step.doing = f"sent a datagram of {size:,} bytes"
             link.sendto(step.data[total : total + size])
             try:
-                got = await asyncio.wait_for(asker.answers.get(), ANSWER_SECONDS)
+                got = await asyncio.wait_for(asker.answers.get(), PATIENCE_SECONDS)
             except TimeoutError:
                 raise Failed(step.doing, "the same back", "nothing") from None
             if got != step.data[total : total + size]:
@@ -49,11 +48,10 @@ async def sizes(step) -> str:
 async def socat_and_nc(step) -> str:
     """socat and nc -u"""
     async with serving(step) as place:
-        host, port = place.split(":")
-        out = await run_tool(step, "socat", "-t", "1", "-", f"UDP:{place}", send=b"over socat\n")
-        expect(step, out, "over socat\n")
-        out = await run_tool(step, "nc", "-u", "-w", "1", host, port, send=b"over nc\n")
-        expect(step, out, "over nc\n")
+        for name, *argv in (("socat", "-", f"UDP:{place}"), ("nc", "-u", *place.split(":"))):
+            async with Talker.start(step, name, *argv) as talker:
+                talker.say(f"over {name}")
+                await talker.hear(f"over {name}")
     return "a line each, and the same back"
 
 

@@ -15,9 +15,9 @@ server = subprocess.Popen([server_binary, '0'], stdout=subprocess.PIPE, text=Tru
 try:
     first = server.stdout.readline() + server.stdout.readline()
     port = re.fullmatch(r'Starting UDP server\nlistening on 127\.0\.0\.1:(\d+)\n', first).group(1)
-    client = subprocess.run([client_binary, port], timeout=20, capture_output=True, text=True)
+    client = subprocess.run([client_binary, port], timeout=60, capture_output=True, text=True)
     server.terminate()
-    server_said = server.communicate(timeout=20)[0]
+    server_said = server.communicate(timeout=60)[0]
 finally:
     server.kill()
     server.wait()

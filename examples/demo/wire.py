@@ -13,6 +13,8 @@ import time
 KIB = 1024
 MIB = 1024 * KIB
 CHUNK_BYTES = 256 * KIB
+# For what takes a moment: only a hang takes longer, however busy the machine is.
+PATIENCE_SECONDS = 60
 
 
 class Failed(Exception):

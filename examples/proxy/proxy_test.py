@@ -17,7 +17,7 @@ import threading
 import time
 
 MEBIBYTE = 1 << 20
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Upstream:
@@ -182,9 +182,10 @@ def a_slow_reader_slows_the_sender_down(binary):
 
 
 def the_end_of_one_side_ends_the_other(binary):
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     def wait(connection):
+        begun.set()
         with connection:
             try:
                 connection.recv(1)
@@ -195,12 +196,18 @@ def the_end_of_one_side_ends_the_other(binary):
     upstream = Upstream(wait)
     with Proxy(binary, upstream.port) as proxy:
         client = proxy.connect()
-        time.sleep(0.2)
+        check(begun.wait(PATIENCE), "the server did not hear of the client")
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()  # a reset
         check(ended.wait(PATIENCE), "the server did not hear of the client's reset")
     upstream.stop()
-    with Proxy(binary, upstream.port) as proxy:
+    with socket.socket() as nobody:  # holds a port on which nobody listens
+        nobody.bind(("127.0.0.1", 0))
+        refuses(binary, nobody.getsockname()[1])
+
+
+def refuses(binary, port):
+    with Proxy(binary, port) as proxy:
         try:
             with proxy.connect() as client:  # the reset may come as early as here
                 check(client.recv(1) == b"", "data from a server that is not there")
