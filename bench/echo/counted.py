@@ -18,7 +18,7 @@ IDLE_CONNECTIONS = 4000
 def _requests(bin_dir, server, connections, requests):
     return run_load(bin_dir, server,
                     ["--connections", str(connections), "--requests", str(requests),
-                     "--warmup", "0", "--lockstep"], timeout=120, with_pid=False)
+                     "--warmup", "0", "--lockstep"], with_pid=False)
 
 
 def _per_request(count_in_run, small):

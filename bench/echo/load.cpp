@@ -34,7 +34,8 @@ struct load_options {
     bool half_close = false;
 };
 
-constexpr double patience_seconds = 20;  // without any answer: the server hangs
+constexpr double patience_seconds = 60;  // without any answer: the server hangs
+constexpr int patience_ms = static_cast<int>(patience_seconds * 1000);
 
 bench::endpoint resolve(const load_options& options) {
     bench::endpoint target;
@@ -181,7 +182,8 @@ class load {
         if (phase_ == phase::warmup && now_ns_ >= phase_ends_ns_) {
             begin_measuring();
         } else if (phase_ == phase::measured &&
-                   (counted ? answered_ >= options_.requests : now_ns_ >= phase_ends_ns_)) {
+                   (counted ? answered_ >= options_.requests
+                            : now_ns_ >= phase_ends_ns_ && answered_ > 0)) {
             end_measuring();
         } else if (phase_ == phase::measured) {
             windows_.update(now_ns_, [this] { return probe_.cpu_ns(); });
@@ -286,7 +288,7 @@ class load {
     /// Whether the server closes its side now that it has echoed everything.
     bool ends_cleanly(load_client& client) {
         pollfd ready{.fd = client.fd(), .events = POLLIN, .revents = 0};
-        if (poll(&ready, 1, 5000) != 1) return false;
+        if (poll(&ready, 1, patience_ms) != 1) return false;
         const auto nothing = [](std::uint64_t) {};
         std::size_t received = 0;
         return client.receive_once(scratch_.data(), received, nothing) ==
@@ -407,7 +409,7 @@ class idle_measurement {
         bool sound = client.send_messages(1, 0);
         while (sound && client.in_flight() != 0) {
             pollfd ready{.fd = client.fd(), .events = POLLIN, .revents = 0};
-            sound = poll(&ready, 1, 20000) == 1 && client.send_unsent();
+            sound = poll(&ready, 1, patience_ms) == 1 && client.send_unsent();
             if (!sound) break;
             std::size_t received = 0;
             const auto outcome =
@@ -489,7 +491,7 @@ class accept_measurement {
     void close(const visit& done) {
         pollfd ready{.fd = done.fd, .events = POLLIN, .revents = 0};
         char byte = 0;
-        const bool ended = poll(&ready, 1, 20000) == 1 && ::recv(done.fd, &byte, 1, 0) == 0;
+        const bool ended = poll(&ready, 1, patience_ms) == 1 && ::recv(done.fd, &byte, 1, 0) == 0;
         ::close(done.fd);
         if (!ended) throw std::runtime_error("a connection did not end");
         latencies_.record(bench::clock_ns(CLOCK_MONOTONIC) - done.began_ns);

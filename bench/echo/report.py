@@ -17,8 +17,10 @@ def raw_reference(workload, costs):
 
 def paired_ratio(costs, server, reference):
     """Median over the bursts of server cost / reference cost in the same burst. The machine's
-    speed may change between bursts; within one it changes little, so pairs compare fairly."""
-    return median(own / raw for own, raw in zip(costs[server], costs[reference]))
+    speed may change between bursts; within one it changes little, so pairs compare fairly. None
+    where the reference cost nothing that the kernel noticed."""
+    ratios = [own / raw for own, raw in zip(costs[server], costs[reference]) if raw]
+    return median(ratios) if ratios else None
 
 
 def summarise(workload, runs):
@@ -42,7 +44,8 @@ def summarise(workload, runs):
             "p999_us": median(run["p999_us"] for run in results),
             "reference": reference,
             "ratio": paired_ratio(costs, name, reference) if reference else None,
-            "ratio_of_minima": ordered[0] / min(costs[reference]) if reference else None,
+            "ratio_of_minima": (ordered[0] / min(costs[reference])
+                                if reference and min(costs[reference]) else None),
             "ratio_to": {rival: paired_ratio(costs, name, rival)
                          for rival in RIVALS if rival in costs},
         }
@@ -105,5 +108,7 @@ def verdicts(summaries, counted):
         for server in OURS:
             row = summaries.get(workload.name, {}).get(server)
             for rival, ratio in (row or {"ratio_to": {}})["ratio_to"].items():
+                if ratio is None:
+                    continue
                 judge_timed(f"{workload.name}: CPU of {server} / {rival}", row, ratio, NOISE)
     return rows

@@ -27,7 +27,7 @@ LOADS = {"read": ("us/MB", 4000 * BLOCK, MEGABYTE), "write": ("us/MB", 4000 * BL
 
 def burst(program, load, way, amount):
     ran = subprocess.run([program, load, way, str(amount)], capture_output=True, text=True,
-                         check=False, timeout=120)
+                         check=False, timeout=300)
     if ran.returncode:
         raise SystemExit(f"{load} {way} failed: {ran.stdout}{ran.stderr}")
     return json.loads(ran.stdout)

@@ -37,10 +37,10 @@ class Program:
     def __init__(self, name, path):
         self.name = name
         self.path = path
-        self.lines = said_by([path, "--list"], 10)[0].split()
+        self.lines = said_by([path, "--list"], 60)[0].split()
 
     def run_only(self, line, count):
-        said_by([self.path, "--count", line, count], 60)
+        said_by([self.path, "--count", line, count], 300)
 
 
 class GoogleBenchmark(Program):
@@ -134,7 +134,7 @@ def mallocs(bin_dir, program, line, count):
         raise Failure("alloc_count.so is not built")
 
     def counted(total):
-        said = said_by([program.path, "--count", line, total], 60,
+        said = said_by([program.path, "--count", line, total], 300,
                        {"LD_PRELOAD": str(library)})[1]
         return int(re.search(r"allocations (\d+)", said).group(1))
 

@@ -96,7 +96,7 @@ def measure_idle(bin_dir, lines, servers, connections):
             try:
                 with RunningServer(bin_dir, server, line.unix) as running:
                     ran = run_load(bin_dir, running, ["--mode", "idle", "--connections",
-                                                      str(connections)], timeout=120)
+                                                      str(connections)])
                 value = ran["private_bytes_each"]
             except Failure as failure:
                 value = f"FAILED: {failure}"

@@ -71,7 +71,7 @@ def load(bin_dir, server, arguments, with_pid=True):
     if with_pid:
         command += ['--pid', str(server.server_pid())]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=120, preexec_fn=pin_to(LOAD_CPU), check=False)
+                          timeout=300, preexec_fn=pin_to(LOAD_CPU), check=False)
     if done.returncode != 0:
         raise Failure(f'{server.name}: {done.stderr.strip()[-300:]}')
     found = json.loads(done.stdout)
