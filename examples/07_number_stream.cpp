@@ -1,5 +1,7 @@
 // A message format of your own on a unix socket: decimal numbers, one to a line. The server adds
 // one.
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
@@ -45,8 +47,10 @@ ouro::task<int> ask(ouro::address where) {
 }
 
 ouro::task<int> run_both() {
-    // The abstract namespace of Linux: a name without a file, gone with the server.
-    const ouro::address where = co_await ouro::address::parse("unix:@Number Server");
+    // The abstract namespace of Linux: a name without a file, gone with the server. All programs
+    // share it, so this name is told from those of others.
+    const ouro::address where =
+        co_await ouro::address::parse("unix:@Number Server " + std::to_string(::getpid()));
     auto server = co_await ouro::start_server(serve, where);
     const int outcome = co_await ask(where);
     server.close();
