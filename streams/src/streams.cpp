@@ -150,9 +150,10 @@ task<stream> open_unix_connection(socket connected, stream_unix_options options)
 }
 task<stream> open_connection(stream_connector connect, stream_options options) {
     auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    stream made = halves(core);  // closes what a `connect` that fails has connected
     co_await connect(core_factory(core));
     if (!core->link()) co_return error(errc::invalid_state, "streams on no connection");
-    co_return halves(std::move(core));
+    co_return made;
 }
 
 // ---- pipes

@@ -249,6 +249,18 @@ OURO_ASYNC_TEST(streams_open_on_transports_of_any_kind) {
                "< made;> write 6 \"asked\\n\";< data 9 \"answered\\n\";< eof;> close;< lost;");
 }
 
+OURO_ASYNC_TEST(what_a_failed_connector_has_connected_is_closed) {
+    auto [near, far] = co_await socket::pair(loop::current());
+    const auto given = std::make_shared<socket>(std::move(near));
+    const auto opened =
+        co_await as_result(open_connection([given](protocol_factory factory) -> task<> {
+            co_await create_connection(std::move(factory), std::move(*given));
+            co_await result<>(error(std::errc::permission_denied, "shake hands"));
+        }));
+    BOOST_CHECK((!opened && opened.error() == std::errc::permission_denied));
+    BOOST_TEST((co_await far.recv(1)).empty());
+}
+
 OURO_ASYNC_TEST(a_connector_that_connects_nothing_gives_no_streams) {
     const auto opened =
         co_await as_result(open_connection([](protocol_factory) -> task<> { co_return; }));

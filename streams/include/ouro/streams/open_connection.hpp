@@ -59,8 +59,9 @@ using stream_connector = function<task<>(protocol_factory factory)>;
 ///         co_await create_connection(std::move(factory), memory_end);
 ///     });
 ///
-/// Errors    those of `connect`; `errc::invalid_state` when it made no connection.
-/// Cancel    that of `connect`.
+/// Errors    those of `connect`, which close what it had connected; `errc::invalid_state` when it
+///           made no connection.
+/// Cancel    that of `connect`, likewise.
 /// Lifetime  `connect` lives until the connection is made.
 task<stream> open_connection(stream_connector connect, stream_options options = {});
 
