@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass, field
 
 from child import Server
-from wire import (KIB, MIB, PATIENCE_SECONDS, Comparer, Failed, Target, close_with_reset, percentile,
-                  push_until_blocked, read_back, send_in_chunks, together)
+from wire import (KIB, MIB, PATIENCE_SECONDS, Comparer, Failed, Target, close_with_reset,
+                  percentile, push_until_blocked, read_back, send_in_chunks, together)
 
 # A stalled peer may cost the kernel's socket buffers (several MiB), never the whole stream.
 STALL_OFFERED_BYTES = 64 * MIB
@@ -237,7 +237,8 @@ async def ask_meanwhile(step: Step) -> list[float]:
                     waits.append(await step.target.exchange(streams, message, step.doing))
                 streams[1].close()
     except TimeoutError:
-        raise Failed(step.doing, f"100 replies within {PATIENCE_SECONDS} s", f"{len(waits)} replies") from None
+        raise Failed(step.doing, f"100 replies within {PATIENCE_SECONDS} s",
+                     f"{len(waits)} replies") from None
     return waits
 
 
