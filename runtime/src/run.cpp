@@ -199,6 +199,7 @@ runner::watched_main::~watched_main() {
 
 void runner::stop(clock::duration grace) {
     detail::run_state& state = *state_;
+    if (!state.home) return;
     if (state.main && !state.main->done()) state.main->cancel(cancel_cause::shutdown);
     state.limit_to(grace);
 }

@@ -483,6 +483,14 @@ BOOST_AUTO_TEST_CASE(stop_gives_a_limit_of_its_own_and_close_tells_who_did_not_l
     BOOST_TEST(quick.close().has_value());
 }
 
+BOOST_AUTO_TEST_CASE(a_stop_of_a_runner_that_does_not_run_has_nothing_to_do) {
+    runner several;
+    several.stop(1s);
+    BOOST_TEST(several.run(give_later, 3).value() == 3);
+    BOOST_TEST(several.close().has_value());
+    several.stop(1s);
+}
+
 BOOST_AUTO_TEST_CASE(a_loop_of_your_own_is_shut_down_with_a_limit_and_a_report) {
     testing::simulation world(loopback(1));
     for (const bool obeys : {true, false}) {

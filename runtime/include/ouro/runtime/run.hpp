@@ -89,7 +89,7 @@ class runner {
     ouro::loop& get_loop();
     /// Asks the main task to end, as a signal does, but with a limit of its own: after `grace` the
     /// run ends with `errc::stopped_early`, and who did not leave is reported by `close`. From the
-    /// thread that runs it.
+    /// thread that runs it. Harmless before the first run, and once closed.
     void stop(clock::duration grace);
     /// Cancels the tasks that are left, waits for them as long as `grace` allows, and closes the
     /// loop. Harmless when it is closed (rule 706).
