@@ -24,9 +24,10 @@ void loop_state::close() noexcept {
         closed = true;
         return;
     }
-    drop_scheduled();
     if (signals) signals->end();  // rule 695
+    drop_scheduled();
     closing = true;
+    drop_scheduled();  // what was owned by the first ones may have scheduled more as it died
     if (kernel->foreign_thread()) return close_elsewhere();
     cancel_tasks();
     say_farewell();

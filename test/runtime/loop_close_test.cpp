@@ -68,6 +68,28 @@ BOOST_AUTO_TEST_CASE(closing_drops_callbacks_and_timers_unrun_and_may_be_repeate
     BOOST_TEST(timed.cancelled());
 }
 
+// rule 21
+BOOST_AUTO_TEST_CASE(what_dropped_callbacks_schedule_as_they_die_does_not_run_either) {
+    struct scheduler {
+        ~scheduler() { then(); }
+        function<void()> then;
+    };
+    spawn(*home, []() -> task<> {  // the loop turns for as long as it takes to end
+        for (int i = 0; i < 3; ++i) (void)co_await as_result(sleep(1ms));
+    }());
+    turns();
+    int ran = 0;
+    const auto after = [](auto schedule) {
+        return [owned = std::make_unique<scheduler>(std::move(schedule))] {};
+    };
+    home->call_later(1h, after([&] { home->call_soon([&] { ++ran; }); }));
+    home->call_soon(after([&] { home->call_later(1us, [&] { ++ran; }); }));
+    home->call_soon(after([&] { home->get_handle().post([&] { ++ran; }); }));
+    home->close();
+    BOOST_TEST(ran == 0);
+    BOOST_TEST(home->counters().describe() == "");
+}
+
 // rule 22, fault 65
 BOOST_AUTO_TEST_CASE(a_closed_loop_refuses_all_work) {
     home->close();
