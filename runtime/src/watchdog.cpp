@@ -82,7 +82,16 @@ void take_sample(int) {
     errno = before;
 }
 
+/// A child is not forked in the midst of a sample: nobody would end that there.
+void keep_samples_out_of_forks() {
+    static const int registered =
+        ::pthread_atfork([] { samples_guard.lock(); }, [] { samples_guard.unlock(); },
+                         [] { samples_guard.unlock(); });
+    (void)registered;
+}
+
 void add_watchdog() {
+    keep_samples_out_of_forks();
     const std::lock_guard lock(samples_guard);
     if (watchdogs++) return;
     ::sem_init(&the_sample.ready, 0, 0);
@@ -202,6 +211,7 @@ struct watchdog::keeper {
     std::condition_variable wake;
     bool stopping = false;
     std::thread thread;
+    const pid_t process = ::getpid();  // whose thread that is
 
     explicit keeper(loop& on, watchdog_options given) : of(on.state()), options(std::move(given)) {
         if (of.watch) {
@@ -314,7 +324,10 @@ void watchdog::keeper::tell(const stall_report& report) noexcept try {
 
 watchdog::watchdog(loop& of, watchdog_options options)
     : keeper_(std::make_unique<keeper>(of, std::move(options))) {}
-watchdog::~watchdog() = default;
+watchdog::~watchdog() {
+    // A forked child has a copy of everything but the thread, which it would wait for in vain.
+    if (keeper_->process != ::getpid()) (void)keeper_.release();
+}
 
 std::string stall_report::describe() const {
     std::string text = subject + (over ? " held up the loop for " : " has held up the loop for ") +

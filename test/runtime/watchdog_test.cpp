@@ -223,6 +223,26 @@ BOOST_AUTO_TEST_CASE(a_loop_has_one_watchdog) {
     dog.emplace(home);
 }
 
+BOOST_AUTO_TEST_CASE(a_forked_child_leaves_the_watchdog_alone_and_may_have_its_own) {
+    auto dog = std::make_unique<watchdog>(home);
+    const auto child = in_child([&] {
+        dog.reset();
+        kept_reports told;
+        loop own(options_for(engine::uring));
+        const watchdog second(own, {.threshold = soon, .handler = [&](const stall_report& report) {
+                                        told.add(report);
+                                    }});
+        own.call_soon([&] {
+            hold_up(told);
+            own.stop();
+        });
+        own.run_forever();
+        return told.at(0).backtrace.empty() ? 50 : 0;
+    });
+    BOOST_TEST(child.signal == 0);
+    BOOST_TEST(child.exit_code == 0);
+}
+
 BOOST_AUTO_TEST_CASE(a_program_that_takes_the_signal_itself_gets_reports_without_a_stack) {
     ::signal(SIGURG, [](int) {});
     {

@@ -47,7 +47,8 @@ struct watchdog_options {
 ///
 /// Errors    the constructor throws `std::system_error`: no thread, or `errc::invalid_state` when
 ///           the loop has a watchdog already.
-/// Lifetime  ends before the loop.
+/// Lifetime  ends before the loop. A forked child has a copy that does nothing, as its copy of the
+///           loop does; it may make one of its own.
 /// Threads   made and destroyed on the loop's thread, or while the loop does not run.
 /// Cost      a thread that looks eight times in a threshold, and a few stores for each callback and
 ///           step; nothing without a watchdog.
