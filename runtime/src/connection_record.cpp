@@ -34,14 +34,16 @@ std::string connection_record::describe() const {
 }
 
 void loop::set_connection_log(function<void(const connection_record&)> log) {
-    state_->connection_log = std::move(log);
+    using held = decltype(log);
+    state_->connection_log = log ? std::make_shared<held>(std::move(log)) : nullptr;
 }
 
 namespace detail {
 
-bool logs_connections(loop& home) noexcept { return bool(home.state().connection_log); }
+bool logs_connections(loop& home) noexcept { return home.state().connection_log != nullptr; }
 void log_connection(loop& home, const connection_record& ended) {
-    home.state().connection_log(ended);
+    const auto log = home.state().connection_log;
+    (*log)(ended);
 }
 clock::time_point turn_time(loop& home) noexcept { return home.state().turn_began; }
 

@@ -554,13 +554,15 @@ std::string failure_report::describe() const {
 }
 
 void loop::set_exception_handler(function<void(loop&, const failure_report&)> handler) {
-    state_->handler = std::move(handler);
+    using held = decltype(handler);
+    state_->handler = handler ? std::make_shared<held>(std::move(handler)) : nullptr;
 }
 
 void loop::call_exception_handler(const failure_report& report) noexcept {
-    if (!state_->handler) return default_exception_handler(report);
+    const auto handler = state_->handler;
+    if (!handler) return default_exception_handler(report);
     try {
-        state_->handler(*this, report);
+        (*handler)(*this, report);
     } catch (...) {
         default_exception_handler({.message = detail::words("the exception handler threw"),
                                    .error = error::from_exception(std::current_exception()),

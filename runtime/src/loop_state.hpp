@@ -164,8 +164,9 @@ struct loop_state {
     signal_watch* signals = nullptr;  // while somebody wants to be told of any
     watch_table* watches = nullptr;   // while somebody watches a descriptor
     std::vector<bool> claimed;        // by descriptor: it is a transport's
-    function<void(loop&, const failure_report&)> handler;
-    function<void(const connection_record&)> connection_log;
+    // Null while there is none; shared with their calls, which may replace them.
+    std::shared_ptr<function<void(loop&, const failure_report&)>> handler;
+    std::shared_ptr<function<void(const connection_record&)>> connection_log;
     task_core* current_task = nullptr;
     clock::time_point turn_began;  // for ages: to a few milliseconds, or turns
     std::string last_stepped;      // debug mode: the name of the task that ran last

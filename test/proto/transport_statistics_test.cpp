@@ -136,6 +136,21 @@ OURO_ASYNC_TEST(the_record_tells_a_peers_end_from_a_failure_and_from_an_abort) {
     }
 }
 
+OURO_ASYNC_TEST(a_log_may_end_the_records_from_inside) {
+    auto own = std::make_shared<int>(0);
+    const std::weak_ptr<int> kept = own;
+    auto was_kept = std::make_shared<bool>(false);
+    loop::current().set_connection_log([own = std::move(own), kept, was_kept](const auto&) {
+        loop::current().set_connection_log({});
+        *was_kept = !kept.expired();
+    });
+    auto on = co_await connect_recorder(way{});
+    on.link->close();
+    co_await eventually([&] { return on.seen->lost(); });
+    co_await eventually([&] { return kept.expired(); });
+    BOOST_TEST(*was_kept);
+}
+
 OURO_ASYNC_TEST(a_log_that_throws_is_reported_and_an_empty_one_ends_the_records) {
     loop& home = loop::current();
     home.set_connection_log([](const connection_record&) { throw std::runtime_error("no disk"); });

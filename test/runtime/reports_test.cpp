@@ -4,6 +4,7 @@
 #include <boost/test/unit_test.hpp>
 
 #include <csignal>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -137,15 +138,19 @@ BOOST_AUTO_TEST_CASE(a_report_that_cannot_be_written_does_not_harm_the_loop) {
 
 BOOST_AUTO_TEST_CASE(a_handler_may_replace_itself_and_schedule) {
     bool later = false;
-    home.set_exception_handler([&](loop& of, const failure_report& report) {
+    auto own = std::make_shared<int>();
+    const std::weak_ptr<int> kept = own;
+    home.set_exception_handler([&, own = std::move(own)](loop& of, const failure_report& report) {
         seen.push_back(report);
         of.call_soon([&] { later = true; });
         of.set_exception_handler([&](loop&, const failure_report& next) { seen.push_back(next); });
+        BOOST_TEST(!kept.expired());  // what it captured is there until it has returned
     });
     home.call_soon(&fail);
     home.call_soon(&fail);
     one_turn();
     one_turn();
+    BOOST_TEST(kept.expired());
     BOOST_TEST(seen.size() == 2U);
     BOOST_TEST(later);
 }

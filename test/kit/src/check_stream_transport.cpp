@@ -26,18 +26,18 @@ class report_taker {
         : home_(home), before_(std::exchange(home.state().handler, {})) {
         home.set_exception_handler([this](loop& on, const failure_report& report) {
             if (to) return to->reports.push_back(report);
-            before_ ? before_(on, report) : on.default_exception_handler(report);
+            before_ ? (*before_)(on, report) : on.default_exception_handler(report);
         });
     }
     report_taker(const report_taker&) = delete;
     report_taker& operator=(const report_taker&) = delete;
-    ~report_taker() { home_.set_exception_handler(std::move(before_)); }
+    ~report_taker() { home_.state().handler = std::move(before_); }
 
     bench* to = nullptr;
 
   private:
     loop& home_;
-    function<void(loop&, const failure_report&)> before_;
+    std::shared_ptr<function<void(loop&, const failure_report&)>> before_;
 };
 
 /// Why a check cannot be made on this transport; empty when it can.
