@@ -110,16 +110,18 @@ bool pool_core::shutdown(std::chrono::nanoseconds limit) {
     const auto is_this = [](const std::thread& each) {
         return each.get_id() == std::this_thread::get_id();
     };
-    // A job of its own may end it, and is not waited for.
+    // A job of its own may end it, and is not waited for, nor what only its thread could begin.
     const unsigned own = std::ranges::any_of(threads_, is_this) ? 1 : 0;
-    const auto over = [&] { return queued_ == 0 && busy_ <= own; };
+    const bool alone = own == 1 && threads_.size() == 1;
+    const auto over = [&] { return busy_ <= own && (queued_ == 0 || alone); };
     constexpr auto forever = std::chrono::hours(24 * 365);
     const bool in_time =
         limit > forever ? (done_.wait(lock, over), true) : done_.wait_for(lock, limit, over);
+    const bool all_done = in_time && queued_ == 0;
     std::vector<std::thread> left = std::exchange(threads_, {});
     lock.unlock();
     for (std::thread& each : left) in_time && !is_this(each) ? each.join() : each.detach();
-    return in_time;
+    return all_done;
 }
 
 bool pool_core::has_threads() const noexcept {

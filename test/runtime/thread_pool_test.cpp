@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "async_test.hpp"
+#include "child_process.hpp"
 
 namespace ouro::test {
 namespace {
@@ -411,6 +412,28 @@ BOOST_AUTO_TEST_CASE(a_pool_may_end_in_a_job_of_its_own) {
         });
     }(in, pool));
     BOOST_TEST(*outcome == 1);
+}
+
+BOOST_AUTO_TEST_CASE(the_only_thread_of_a_pool_does_what_is_queued_after_the_job_that_ends_it) {
+    const auto child = in_child([] {  // which is ended if it hangs
+        loop home(options_for(engine::uring));
+        auto pool = std::make_shared<thread_pool>(thread_pool_options{.threads = 1});
+        std::counting_semaphore<> queued{0};
+        const auto outcome = home.run_until_complete([](auto& last, auto& both) -> task<int> {
+            auto ends_it = last->submit([&last, &both] {
+                both.acquire();
+                const bool all_done = last->shutdown();
+                last = nullptr;
+                return all_done ? 50 : 0;
+            });
+            auto next = last->submit([] { return 7; });
+            both.release();
+            co_return co_await ends_it + co_await next;
+        }(pool, queued));
+        return outcome ? *outcome : 51;
+    });
+    BOOST_TEST(child.signal == 0);
+    BOOST_TEST(child.exit_code == 7);
 }
 
 // rules 56, 60

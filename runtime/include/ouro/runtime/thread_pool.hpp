@@ -166,7 +166,8 @@ struct thread_pool_options {
 ///
 /// Errors    making one throws `std::bad_alloc` only; a thread that cannot be had is told to whom
 ///           needs it.
-/// Lifetime  its end waits for all jobs it has taken. In a job of its own it may end as well.
+/// Lifetime  its end waits for all jobs it has taken. In a job of its own it may end as well; if no
+///           other thread is there to do them, what is queued is done after that job.
 /// Threads   any.
 class thread_pool {
   public:
