@@ -142,6 +142,8 @@ loop_group::member loop_group::on(std::size_t number) const {
 
 bool loop_group::stop(clock::duration grace) {
     state& all = *state_;
+    // To the end: others may stop the group as well, and a thread is joined once.
+    std::unique_lock lock(all.guard);
     for (state::worker& each : all.workers) {
         OURO_ASSERT(each.thread.get_id() != std::this_thread::get_id(),
                     "a loop group was stopped by one of its own loops, which waits for itself");
@@ -149,13 +151,10 @@ bool loop_group::stop(clock::duration grace) {
     }
     constexpr auto forever = std::chrono::hours(24 * 365);
     const auto is_over = [&] { return all.ended == all.workers.size(); };
-    {
-        std::unique_lock lock(all.guard);
-        if (grace > forever) {
-            all.changed.wait(lock, is_over);
-        } else if (!all.changed.wait_for(lock, grace, is_over)) {
-            return false;
-        }
+    if (grace > forever) {
+        all.changed.wait(lock, is_over);
+    } else if (!all.changed.wait_for(lock, grace, is_over)) {
+        return false;
     }
     for (state::worker& each : all.workers) {
         if (each.thread.joinable()) each.thread.join();

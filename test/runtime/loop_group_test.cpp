@@ -277,6 +277,22 @@ BOOST_AUTO_TEST_CASE(posts_and_calls_of_one_loop_begin_in_their_order) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(two_threads_may_stop_a_group_at_once) {
+    for (int round = 0; round < 30; ++round) {
+        loop_group group(of(2));
+        std::latch both(2);
+        const auto stop = [&](bool& ended) {
+            both.arrive_and_wait();
+            ended = group.stop();
+        };
+        bool here = false, there = false;
+        std::thread other(stop, std::ref(there));
+        stop(here);
+        other.join();
+        BOOST_TEST((here && there));
+    }
+}
+
 BOOST_AUTO_TEST_CASE(stops_and_calls_race_and_every_waiter_hears_of_it) {
     for (int round = 0; round < 30; ++round) {
         loop_group group(of(2, round % 3 ? 20us : 0us));
