@@ -173,6 +173,8 @@ loop_handle::loop_handle(std::shared_ptr<detail::mailbox> box) noexcept : box_(s
 bool loop_handle::post(callback what) const { return box_ && box_->post(std::move(what)); }
 
 bool loop_handle::stop() const noexcept {
+    context none;  // there is nothing to see for it, and values that throw when copied
+    const context::use in(none);
     for (;;) {
         try {
             // Who stops a loop often joins its thread next: that must not wait for ever.

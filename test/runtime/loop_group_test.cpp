@@ -35,6 +35,18 @@ std::shared_ptr<loop_group> group_of(unsigned loops) {
     return std::make_shared<loop_group>(of(loops));
 }
 
+/// A value that stays on its thread.
+struct stays_here {
+    explicit stays_here(bool is_set = true) : set(is_set) {}
+    stays_here(stays_here&&) = default;
+    stays_here& operator=(stays_here&&) = default;
+    stays_here(const stays_here& other) : set(other.set) {
+        if (set) throw std::runtime_error("a copy");
+    }
+    bool set;
+};
+task_local<stays_here> home_value{stays_here(false)};
+
 task<std::thread::id> this_thread() { co_return std::this_thread::get_id(); }
 
 task<> sleep_long(std::shared_ptr<std::atomic<int>> state) {
@@ -155,6 +167,29 @@ OURO_KERNEL_TEST(a_stopped_group_ends_what_runs_there_and_starts_nothing, "real 
     BOOST_TEST(!group->on(0).post([] {}));
     const auto refused = co_await as_result(group->on(0).submit(this_thread));
     BOOST_TEST((refused.error() == errc::loop_closed));
+}
+
+OURO_KERNEL_TEST(a_task_local_value_that_cannot_be_copied_ends_the_call_with_its_exception,
+                 "real threads") {
+    const auto group = group_of(1);
+    const auto held = home_value.bind(stays_here());
+    BOOST_CHECK_THROW(co_await group->on(0).submit(this_thread), std::runtime_error);
+}
+
+OURO_KERNEL_TEST(a_call_is_cancelled_and_a_group_stopped_whatever_task_local_values_there_are,
+                 "real threads") {
+    auto group = group_of(1);
+    auto state = std::make_shared<std::atomic<int>>(0);
+    auto waits =
+        spawn([](auto in, auto seen) -> task<> { co_await in->on(0).submit(sleep_long, seen); },
+              group, state);
+    while (*state != 1) co_await yield();
+    const auto held = home_value.bind(stays_here());
+    waits.cancel();
+    const auto outcome = co_await as_result(waits.join());
+    BOOST_TEST((outcome.error() == errc::cancelled));
+    BOOST_TEST(*state == 2);
+    group = nullptr;
 }
 
 BOOST_AUTO_TEST_SUITE(loop_groups)

@@ -43,8 +43,10 @@ class [[nodiscard]] far_awaitable : public remote_awaitable<far_awaitable<T>, T,
         hand_over(this->op_, &asked);
         try {
             far_task<T>::send(task_, there_);
-        } catch (const std::bad_alloc&) {
-            // The letter has told of it.
+        } catch (...) {
+            // The letter has told that nothing starts, but not why: there was no memory, or a
+            // task-local value could not be copied.
+            task_->outcome().fail(std::current_exception());
         }
     }
     settled<T>& outcome() noexcept { return task_->outcome(); }
@@ -100,7 +102,8 @@ class loop_group {
         /// waiting frame are allowed, if the two sides do not touch the same thing at once.
         ///
         /// Result   what the task gave. What it threw is rethrown at the `co_await`.
-        /// Errors   those of the task; `errc::loop_closed` when the group was stopped.
+        /// Errors   those of the task; `errc::loop_closed` when the group was stopped. Rethrows
+        ///          what the copy of a task-local value throws.
         /// Cancel   cancels the task there and waits for its end.
         /// Threads  awaited on any loop: of the group, the same one, or another.
         /// Cost     two blocks of memory; for each end that sleeps one wake-up.

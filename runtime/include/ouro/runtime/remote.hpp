@@ -9,6 +9,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <ouro/runtime/context.hpp>
 #include <ouro/runtime/intrusive.hpp>
 #include <ouro/runtime/loop.hpp>
 #include <ouro/runtime/loop_handle.hpp>
@@ -43,7 +44,10 @@ class settled {
         }
     }
     void fail(error why) noexcept { given_.emplace(std::move(why)); }
-    void fail(std::exception_ptr thrown) noexcept { thrown_ = std::move(thrown); }
+    void fail(std::exception_ptr thrown) noexcept {
+        given_.reset();
+        thrown_ = std::move(thrown);
+    }
 
     /// The error, or null when there is a value or an exception.
     error* failure() noexcept { return given_ && !*given_ ? &given_->error() : nullptr; }
@@ -102,9 +106,12 @@ void end_remote(remote_op& request) noexcept;
 /// A nap of a millisecond.
 void wait_for_memory() noexcept;
 /// `loop_handle::post` that does not fail for want of memory: it tries again until there is some,
-/// because a cancellation that is lost is a wait without end.
+/// because a cancellation that is lost is a wait without end. Task-local values, which may not let
+/// themselves be copied, stay here.
 template <class Make>
 bool post_surely(const loop_handle& to, Make&& make) noexcept {
+    context none;
+    const context::use in(none);
     for (;;) {
         try {
             return to.post(make());
