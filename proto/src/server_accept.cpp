@@ -76,6 +76,7 @@ void server_state::came_in(int fd) noexcept {
 
 /// A protocol is put on a connection.
 void server_state::take_connection(int fd) noexcept {
+    ++client_count_;  // from here on: the factory may close the server and drop it
     std::shared_ptr<stream_transport> link;
     try {
         auto receiver = factory_();
@@ -89,9 +90,8 @@ void server_state::take_connection(int fd) noexcept {
                  .subject = "server",
                  .created = {}});
         }
-        return;
+        return client_gone();
     }
-    ++client_count_;
     link->begin(link, clients_, *this);
 }
 

@@ -136,6 +136,24 @@ OURO_ASYNC_TEST(what_waits_at_the_limit_is_dropped_when_the_server_closes) {
     BOOST_TEST(all.size() == 1U);
 }
 
+// rule 427
+OURO_ASYNC_TEST(a_limited_server_lives_as_long_as_the_connection_whose_factory_dropped_it) {
+    recorders all;
+    const auto at = std::make_shared<server>();
+    *at = co_await create_server(
+        [all, at]() mutable {
+            at->close();
+            *at = {};
+            return each_into(all)();
+        },
+        co_await free_place(medium::tcp), {.max_connections = 1});
+    auto client = co_await dial(at->addresses().at(0));
+    co_await eventually([&] { return !all.empty() && all[0]->made == 1; });
+    client.close();
+    co_await eventually([&] { return all_lost(all); });
+    co_await eventually([] { return loop::current().counters().resources == 0; });
+}
+
 // rule 423
 OURO_ASYNC_TEST(a_factory_that_fails_takes_no_place_at_the_limit) {
     recorders all;
