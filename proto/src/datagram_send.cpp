@@ -91,7 +91,9 @@ std::error_code datagram_link::refusal(const address& to) const noexcept {
 void datagram_link::drop() noexcept {
     ++counted_.dropped;
     if (++dropped_sends_ < quiet_drops) return;
-    home_->call_exception_handler({.level = severity::warning,
+    loop* const hears = who_hears();
+    if (!hears) return;
+    hears->call_exception_handler({.level = severity::warning,
                                    .message = words("a datagram for a closed endpoint was dropped"),
                                    .error = why_lost_,
                                    .subject = words([this] { return describe(); }),

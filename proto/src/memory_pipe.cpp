@@ -161,8 +161,10 @@ bool memory_transport::may_write(bool nothing, std::error_code& refused) noexcep
     if (nothing) return false;
     // While a closing one still flushes, writes go along (rule 352).
     if (!ending_ && !lost_) return true;
-    if (++dropped_writes_ >= quiet_drops) {
-        home_.call_exception_handler(
+    if (++dropped_writes_ < quiet_drops) return false;
+    // Users may keep a lost end for longer than its loop lives.
+    if (loop* const hears = lost_ ? loop::try_current() : &home_) {
+        hears->call_exception_handler(
             {.level = severity::warning,
              .message = detail::words("write on a closed transport was dropped"),
              .error = why_lost_,

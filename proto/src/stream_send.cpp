@@ -29,8 +29,9 @@ bool stream_transport::drop_write() noexcept {
     const bool over = ending_ || lost_ || (closing_ && queue_.empty());
     if (!over) return false;
     set_aside* const noted = try_aside();
-    if (noted && ++noted->dropped_writes >= quiet_drops) {
-        home_->call_exception_handler({.level = severity::warning,
+    if (!noted || ++noted->dropped_writes < quiet_drops) return true;
+    if (loop* const hears = who_hears()) {
+        hears->call_exception_handler({.level = severity::warning,
                                        .message = words("write on a closed transport was dropped"),
                                        .error = why_lost_,
                                        .subject = words([this] { return describe(); }),

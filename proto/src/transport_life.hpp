@@ -84,6 +84,8 @@ class transport_life : public Interface, public View, protected ready_node, publ
         }
     }
     void report(const char* where, error why) noexcept;
+    /// Who hears of late calls: users may keep a lost transport for longer than its loop lives.
+    loop* who_hears() const noexcept { return lost_ ? loop::try_current() : this->home_; }
 
     std::shared_ptr<transport_life> self_;  // the loop's hold, until lost
     context values_ = context::current();   // what callbacks run with (rule 291)

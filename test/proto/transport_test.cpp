@@ -4,7 +4,11 @@
 #include <netinet/in.h>
 #include <unistd.h>
 
+#include <optional>
+
 #include <ouro/net/readiness.hpp>
+#include <ouro/proto/datagram.hpp>
+#include <ouro/proto/memory_pipe.hpp>
 #include <ouro/proto/server.hpp>
 
 #include "recorder.hpp"
@@ -175,6 +179,49 @@ OURO_ASYNC_TEST(nobody_else_watches_an_accepted_connection) {
     co_await writable(client.fd());  // a socket is watched by whom it belongs to
     seen->link->abort();
     serving.close();
+}
+
+namespace {
+
+/// One of each kind that reports late writes. They are lost when their loop is closed.
+struct late_ones {
+    std::shared_ptr<transport> stream;
+    std::shared_ptr<transport> memory;
+    std::shared_ptr<datagram_transport> datagrams;
+};
+task<> make_late_ones(late_ones& into) {
+    auto [one, other] = co_await socket::pair(loop::current());
+    const auto quiet = [] { return std::make_shared<protocol>(); };
+    into.stream = (co_await create_connection(quiet, std::move(one))).transport;
+    auto ends = memory_pipe(loop::current());
+    into.memory = (co_await create_connection(quiet, ends.first)).transport;
+    const auto deaf = [] { return std::make_shared<datagram_protocol>(); };
+    into.datagrams = (co_await create_datagram_endpoint(deaf, {.family = AF_INET})).transport;
+}
+void write_late(const late_ones& to) {
+    BOOST_CHECK(!to.stream->write("late"));
+    BOOST_CHECK(!to.memory->write("late"));
+    BOOST_CHECK(!to.datagrams->send_to("late"));
+}
+task<> write_late_often(const late_ones& to) {
+    for (int i = 0; i < 6; ++i) write_late(to);
+    co_return;
+}
+
+}  // namespace
+
+// rules 339, 362, 464
+BOOST_AUTO_TEST_CASE(late_writes_may_come_when_the_loop_is_gone) {
+    late_ones left;
+    int warnings = 0;
+    loop other;
+    other.set_exception_handler([&](loop&, const failure_report&) { ++warnings; });
+    std::optional<loop> home(std::in_place);
+    BOOST_TEST(home->run_until_complete(make_late_ones(left)).has_value());
+    home.reset();
+    for (int i = 0; i < 4; ++i) write_late(left);
+    BOOST_TEST(other.run_until_complete(write_late_often(left)).has_value());
+    BOOST_TEST(warnings == 3 * 6);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
