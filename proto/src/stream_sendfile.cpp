@@ -87,6 +87,7 @@ class file_sender final : public file_outlet {
     result<std::size_t> forward(const io::carrier& from, std::size_t count) override {
         if (link_->is_closing()) return why_it_ended();
         auto taken = io::try_forward(*link_->home_, from, link_->fd_, count);
+        if (taken) link_->bytes_sent_ += *taken;
         if (taken || taken.error() == std::errc::resource_unavailable_try_again ||
             taken.error() == std::errc::invalid_argument) {
             return taken;

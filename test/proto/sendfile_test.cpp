@@ -119,6 +119,13 @@ OURO_ASYNC_TEST(a_file_goes_between_what_is_written_before_and_after) {
     }
 }
 
+OURO_ASYNC_TEST(the_figures_of_a_transport_count_its_files) {
+    const std::string content = pattern(2'000'000);
+    auto on = co_await connect_route(route::carried, true);  // some is carried, some is copied
+    BOOST_TEST(co_await send_shared(on.link, file_of(content)) == content.size());
+    BOOST_TEST(on.link->statistics().bytes_sent == content.size());
+}
+
 // rule 652
 OURO_ASYNC_TEST(a_write_beside_a_carried_file_is_refused) {
     auto on = co_await connect_route(route::carried, true);
