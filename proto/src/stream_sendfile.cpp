@@ -138,8 +138,7 @@ namespace {
 /// stands in for must know, it is told at the end.
 class file_protocol final : public protocol {
   public:
-    file_protocol(std::shared_ptr<base_protocol> before, bool paused)
-        : before_(std::move(before)), paused_(paused), told_(paused) {}
+    explicit file_protocol(std::shared_ptr<base_protocol> before) : before_(std::move(before)) {}
     void connection_lost(error why) override {
         lost_ = true;
         why_ = why;
@@ -149,6 +148,11 @@ class file_protocol final : public protocol {
         }
     }
     void pause_writing() override { paused_ = true; }
+    /// There is more than the high watermark: it is paused. If that was not said here, it was said
+    /// to the protocol before.
+    void note_full() noexcept {
+        if (!std::exchange(paused_, true)) told_ = true;
+    }
     void resume_writing() override {
         if (!paused_) told_ = true;  // it was paused before, and only that protocol knew
         paused_ = false;
@@ -173,8 +177,8 @@ class file_protocol final : public protocol {
   private:
     std::shared_ptr<base_protocol> before_;
     error why_;
-    bool paused_;  // the transport says so
-    bool told_;    // the protocol before believes so
+    bool paused_ = false;  // the transport is
+    bool told_ = false;    // the protocol before believes so
     bool lost_ = false;
 };
 
@@ -182,11 +186,9 @@ class file_protocol final : public protocol {
 class file_writer final : public file_outlet {
   public:
     explicit file_writer(std::shared_ptr<transport> link)
-        : link_(std::move(link)),
-          between_(std::make_shared<file_protocol>(link_->get_protocol(),
-                                                   link_->get_write_buffer_size() >
-                                                       link_->get_write_buffer_limits().second)) {
+        : link_(std::move(link)), between_(std::make_shared<file_protocol>(link_->get_protocol())) {
         link_->set_protocol(between_);
+        look();
     }
     file_writer(const file_writer&) = delete;
     file_writer& operator=(const file_writer&) = delete;
@@ -212,10 +214,17 @@ class file_writer final : public file_outlet {
             co_await result<>(error(refused, "sendfile"));
         }
         sent += piece.size();
+        look();
         co_await ready();
     }
 
   private:
+    /// A transport says that it is paused once, and that may have been before.
+    void look() noexcept {
+        const std::size_t high = link_->get_write_buffer_limits().second;
+        if (link_->get_write_buffer_size() > high) between_->note_full();
+    }
+
     std::shared_ptr<transport> link_;
     std::shared_ptr<file_protocol> between_;
 };

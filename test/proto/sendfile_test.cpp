@@ -119,6 +119,33 @@ OURO_ASYNC_TEST(a_file_goes_between_what_is_written_before_and_after) {
     }
 }
 
+// rule 658
+OURO_ASYNC_TEST(a_file_waits_for_a_transport_that_was_paused_before) {
+    constexpr std::size_t much_bytes = 4'000'000;
+    route_ends on;
+    auto [one, other] = memory_pipe(loop::current(), {.capacity_bytes = 1000});
+    on.link = (co_await create_connection(factory_of(on.seen), one)).transport;
+    on.peer = (co_await create_connection(factory_of(on.far), other)).transport;
+    on.far->on_data = [far = on.peer.get()] { far->pause_reading(); };
+    on.link->write(pattern(35'000));
+    on.link->write(pattern(35'000));
+    co_await eventually([&] { return !on.far->data.empty(); });
+    on.far->forget_hooks();
+    // Between the watermarks it is still paused, and does not say so again.
+    const auto [low, high] = on.link->get_write_buffer_limits();
+    BOOST_TEST(on.link->get_write_buffer_size() > low);
+    BOOST_TEST(on.link->get_write_buffer_size() < high);
+    BOOST_TEST(on.seen->story() == "made pause");
+    auto sending = spawn(send_shared(on.link, file_of(pattern(much_bytes))));
+    co_await eventually([&] { return on.link->get_write_buffer_size() > high; });
+    co_await sleep(std::chrono::milliseconds(20));  // for what must not come
+    BOOST_TEST(on.link->get_write_buffer_size() < much_bytes / 4);
+    on.peer->resume_reading();
+    BOOST_TEST(co_await sending == much_bytes);
+    co_await eventually([&] { return on.far->data.size() == 70'000 + much_bytes; });
+    co_await eventually([&] { return on.seen->resumes == 1; });
+}
+
 OURO_ASYNC_TEST(the_figures_of_a_transport_count_its_files) {
     const std::string content = pattern(2'000'000);
     auto on = co_await connect_route(route::carried, true);  // some is carried, some is copied
