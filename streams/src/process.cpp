@@ -136,6 +136,7 @@ task<process_output> process::communicate(std::string input, communicate_options
 task<process> create_subprocess_exec(std::vector<std::string> arguments, subprocess_options options,
                                      std::size_t limit_bytes) {
     using stream_core = detail::stream_core;
+    stream_core::checked_limit(limit_bytes);
     for (stdio* each : {&options.in, &options.out, &options.err}) {
         if (each->what() == stdio::kind::usual) *each = stdio::inherit;
     }

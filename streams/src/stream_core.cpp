@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <system_error>
 
 #include <ouro/proto/pipe.hpp>
 
@@ -27,6 +28,13 @@ std::string describe_link(const transport* link) {
 
 constinit const wait_kind read_wait_base::read_kind{"read", &cancelled, nullptr, &describe};
 constinit const wait_kind drain_wait::drain_kind{"drain", &leave, nullptr, &describe};
+
+std::size_t stream_core::checked_limit(std::size_t limit_bytes) {
+    if (limit_bytes == 0) {
+        throw std::system_error(make_error_code(errc::value_error), "a stream limit of 0 bytes");
+    }
+    return limit_bytes;
+}
 
 stream_core::~stream_core() {
     if (!waiting_) return;
@@ -437,6 +445,7 @@ void closed_wait::leave(wait_point& wait, cancel_cause cause) noexcept {
 }
 
 protocol_factory serving_streams(std::shared_ptr<stream_handler> handler, std::size_t limit_bytes) {
+    stream_core::checked_limit(limit_bytes);  // now, and not when a client comes
     return [handler = std::move(handler), limit_bytes]() -> std::shared_ptr<base_protocol> {
         return std::make_shared<stream_core>(limit_bytes, handler);
     };

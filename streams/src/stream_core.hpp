@@ -18,10 +18,11 @@ class stream_core final : public buffered_protocol,
                           public std::enable_shared_from_this<stream_core>,
                           private done_hook {
   public:
-    explicit stream_core(std::size_t limit_bytes) : limit_(limit_bytes) {}
-    /// For the server side: `handler` runs as a task once the connection stands.
-    stream_core(std::size_t limit_bytes, std::shared_ptr<stream_handler> handler)
-        : limit_(limit_bytes), handler_(std::move(handler)) {}
+    /// With a `handler`, for the server side, that runs as a task once the connection stands.
+    explicit stream_core(std::size_t limit_bytes, std::shared_ptr<stream_handler> handler = nullptr)
+        : limit_(checked_limit(limit_bytes)), handler_(std::move(handler)) {}
+    /// `limit_bytes`; throws when it is 0 (rule 594).
+    static std::size_t checked_limit(std::size_t limit_bytes);
 
     ~stream_core() override;
 

@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <limits>
-#include <system_error>
 
 #include <ouro/streams/open_connection.hpp>
 #include <ouro/streams/pipe.hpp>
@@ -12,23 +11,13 @@
 #include "stream_core.hpp"
 
 namespace ouro {
-namespace {
 
 using detail::read_request;
-
-std::size_t checked_limit(std::size_t limit_bytes) {
-    if (limit_bytes == 0) {
-        throw std::system_error(make_error_code(errc::value_error), "a stream limit of 0 bytes");
-    }
-    return limit_bytes;
-}
-
-}  // namespace
 
 // ---- reader
 
 stream_reader::stream_reader(std::size_t limit_bytes)
-    : core_(std::make_shared<detail::stream_core>(checked_limit(limit_bytes))) {}
+    : core_(std::make_shared<detail::stream_core>(limit_bytes)) {}
 stream_reader::stream_reader(std::shared_ptr<detail::stream_core> core) noexcept
     : core_(std::move(core)) {}
 stream_reader& stream_reader::operator=(stream_reader&& other) noexcept {
@@ -116,40 +105,40 @@ stream halves(std::shared_ptr<detail::stream_core> core) {
 }  // namespace
 
 task<stream> open_connection(std::string host, std::uint16_t port, stream_options options) {
-    auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    auto core = std::make_shared<detail::stream_core>(options.limit_bytes);
     co_await create_connection(core_factory(core), std::move(host), port,
                                std::move(options.connect));
     co_return halves(std::move(core));
 }
 task<stream> open_connection(std::vector<std::string> hosts, std::uint16_t port,
                              stream_options options) {
-    auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    auto core = std::make_shared<detail::stream_core>(options.limit_bytes);
     co_await create_connection(core_factory(core), std::move(hosts), port,
                                std::move(options.connect));
     co_return halves(std::move(core));
 }
 task<stream> open_connection(address peer, stream_options options) {
-    auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    auto core = std::make_shared<detail::stream_core>(options.limit_bytes);
     co_await create_connection(core_factory(core), std::move(peer), std::move(options.connect));
     co_return halves(std::move(core));
 }
 task<stream> open_connection(socket connected, stream_options options) {
-    auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    auto core = std::make_shared<detail::stream_core>(options.limit_bytes);
     co_await create_connection(core_factory(core), std::move(connected));
     co_return halves(std::move(core));
 }
 task<stream> open_unix_connection(std::string path, stream_unix_options options) {
-    auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    auto core = std::make_shared<detail::stream_core>(options.limit_bytes);
     co_await create_unix_connection(core_factory(core), std::move(path), options.connect);
     co_return halves(std::move(core));
 }
 task<stream> open_unix_connection(socket connected, stream_unix_options options) {
-    auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    auto core = std::make_shared<detail::stream_core>(options.limit_bytes);
     co_await create_unix_connection(core_factory(core), std::move(connected));
     co_return halves(std::move(core));
 }
 task<stream> open_connection(stream_connector connect, stream_options options) {
-    auto core = std::make_shared<detail::stream_core>(checked_limit(options.limit_bytes));
+    auto core = std::make_shared<detail::stream_core>(options.limit_bytes);
     stream made = halves(core);  // closes what a `connect` that fails has connected
     co_await connect(core_factory(core));
     if (!core->link()) co_return error(errc::invalid_state, "streams on no connection");
@@ -161,7 +150,7 @@ task<stream> open_connection(stream_connector connect, stream_options options) {
 namespace {
 
 std::shared_ptr<detail::stream_core> reading_core(std::size_t limit_bytes) {
-    auto core = std::make_shared<detail::stream_core>(checked_limit(limit_bytes));
+    auto core = std::make_shared<detail::stream_core>(limit_bytes);
     core->close_with_reader();
     return core;
 }

@@ -212,6 +212,17 @@ OURO_ASYNC_TEST(a_process_that_cannot_run_is_an_error_and_leaves_nothing) {
     BOOST_TEST((made.error() == std::errc::no_such_file_or_directory));
 }
 
+// rule 594
+OURO_ASYNC_TEST(a_limit_of_zero_is_refused_before_anything_runs) {
+    bool refused = false;
+    try {
+        (void)co_await as_result(shell("true", {}, 0));
+    } catch (const std::system_error& thrown) {
+        refused = thrown.code() == errc::value_error;
+    }
+    BOOST_TEST(refused);
+}
+
 OURO_ASYNC_TEST(many_processes_run_side_by_side) {
     auto one = [](int number) -> task<int> {
         auto child = co_await create_subprocess_shell("read code; exit $code", in_and_out());

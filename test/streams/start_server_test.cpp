@@ -188,6 +188,14 @@ OURO_ASYNC_TEST(a_large_echo_passes_through_both_flow_controls) {
     server.close();
 }
 
+// rule 594
+OURO_ASYNC_TEST(a_limit_of_zero_is_refused_before_anybody_listens) {
+    const stream_server_options none{.server = {}, .limit_bytes = 0};
+    BOOST_CHECK_EXCEPTION((void)start_server(echo, "127.0.0.1", 0, none), std::system_error,
+                          [](const auto& thrown) { return thrown.code() == errc::value_error; });
+    co_return;
+}
+
 OURO_ASYNC_TEST(streams_are_served_on_a_bound_socket) {
     auto bound = co_await socket::open(loop::current(), AF_INET);
     co_await bound.bind(co_await address::parse("127.0.0.1:0"));

@@ -23,7 +23,7 @@ struct stream {
 /// How a stream is opened.
 struct stream_options {
     connect_options connect{};                             ///< how the connection is made
-    std::size_t limit_bytes = default_stream_limit_bytes;  ///< of the reader
+    std::size_t limit_bytes = default_stream_limit_bytes;  ///< of the reader, not 0
 };
 
 /// Connects to `host`:`port`. Errors and cancellation as `create_connection`.
@@ -44,7 +44,7 @@ task<stream> open_connection(socket connected, stream_options options = {});
 /// How a stream to a path is opened.
 struct stream_unix_options {
     unix_connect_options connect{};                        ///< how the connection is made
-    std::size_t limit_bytes = default_stream_limit_bytes;  ///< of the reader
+    std::size_t limit_bytes = default_stream_limit_bytes;  ///< of the reader, not 0
 };
 
 /// Connects to the unix socket at `path`. Errors and cancellation as `create_unix_connection`.

@@ -19,7 +19,7 @@ namespace ouro {
 /// How streams are served.
 struct stream_server_options {
     server_options server{};                               ///< how the server listens
-    std::size_t limit_bytes = default_stream_limit_bytes;  ///< of each reader
+    std::size_t limit_bytes = default_stream_limit_bytes;  ///< of each reader, not 0
 };
 
 namespace detail {
@@ -99,7 +99,7 @@ task<server> start_server(Handler handler, std::vector<socket> bound,
 /// How streams are served at a path.
 struct stream_unix_server_options {
     unix_server_options server{};                          ///< how the server listens
-    std::size_t limit_bytes = default_stream_limit_bytes;  ///< of each reader
+    std::size_t limit_bytes = default_stream_limit_bytes;  ///< of each reader, not 0
 };
 
 /// Listens at `path` as `create_unix_server` does and runs `handler(reader, writer)` as
