@@ -25,25 +25,20 @@ void write_queue::free_gift(chunk* holder) noexcept {
     } else {
         std::destroy_at(reinterpret_cast<buffer_lease*>(holder + 1));
     }
-    frame_pool::deallocate(holder, holder->block_bytes);
+    frame_pool::deallocate(holder, small_block_bytes);
 }
 
 /// Fills what room there is, then opens a new chunk for the rest.
 void write_queue::append_chunk(bytes data) {
-    const std::size_t part = last_ ? static_cast<std::size_t>(last_->limit - last_->end) : 0;
+    const std::size_t part = room();
     chunk* const added = make_chunk(data.size() - part);
-    if (part) {
-        std::memcpy(last_->end, data.data(), part);
-        last_->end += part;
-    }
-    std::memcpy(added->end, data.data() + part, data.size() - part);
-    added->end += data.size() - part;
-    size_ += data.size();
+    if (part) fill(data.first(part));
     push(added);
+    fill(data.subspan(part));
 }
 
 void write_queue::append(std::span<const bytes> chunks) {
-    chunk* const last = last_;
+    chunk* const last = first_ ? first_->last : nullptr;
     std::byte* const end = last ? last->end : nullptr;
     const std::size_t size = size_;
     try {
@@ -51,8 +46,10 @@ void write_queue::append(std::span<const bytes> chunks) {
     } catch (...) {
         chunk* added = std::exchange(last ? last->next : first_, nullptr);
         while (added) free_chunk(std::exchange(added, added->next));
-        last_ = last;
-        if (last) last->end = end;
+        if (last) {
+            last->end = end;
+            first_->last = last;
+        }
         size_ = size;
         throw;
     }
@@ -60,32 +57,33 @@ void write_queue::append(std::span<const bytes> chunks) {
 
 void write_queue::append(std::vector<std::byte>&& data) {
     if (data.empty()) return;
-    chunk* const added = make_chunk(sizeof(gift));
+    chunk* const added = open_block(small_block_bytes);
     auto* const held = ::new (static_cast<void*>(added + 1)) gift(std::move(data));
     added->what = content::vector;
     added->begin = held->data();
     added->end = added->limit = held->data() + held->size();
-    size_ += held->size();
     push(added);
+    size_ += held->size();
 }
 
 /// The bytes are only read: that the other kinds of chunk are written to does not make these so.
 void write_queue::append(buffer_lease data) {
     const std::size_t added_bytes = data.size();
     if (added_bytes == 0) return;
-    if (last_ && last_->what == content::lease &&
-        reinterpret_cast<buffer_lease*>(last_ + 1)->join(data)) {
-        last_->end = last_->limit += added_bytes;
+    chunk* const last = first_ ? first_->last : nullptr;
+    if (last && last->what == content::lease &&
+        reinterpret_cast<buffer_lease*>(last + 1)->join(data)) {
+        last->end = last->limit += added_bytes;
         size_ += added_bytes;
         return;
     }
-    chunk* const added = make_chunk(sizeof(buffer_lease));
+    chunk* const added = open_block(small_block_bytes);
     auto* const held = ::new (static_cast<void*>(added + 1)) buffer_lease(std::move(data));
     added->what = content::lease;
     added->begin = const_cast<std::byte*>(held->data());
     added->end = added->limit = added->begin + added_bytes;
-    size_ += added_bytes;
     push(added);
+    size_ += added_bytes;
 }
 
 std::size_t write_queue::pieces(std::span<iovec> into) const noexcept {
@@ -99,7 +97,7 @@ std::size_t write_queue::pieces(std::span<iovec> into) const noexcept {
 void write_queue::pop() noexcept {
     chunk* const taken = first_;
     first_ = taken->next;
-    if (!first_) last_ = nullptr;
+    if (first_) first_->last = taken->last;
     free_chunk(taken);
 }
 

@@ -29,9 +29,9 @@ class write_queue {
         chunk* next;
         std::byte* begin;  // first byte that was not taken
         std::byte* end;
-        std::byte* limit;         // how far `end` may grow
-        std::size_t block_bytes;  // what to give back to the pool
-        content what;             // where the bytes are
+        std::byte* limit;  // how far `end` may grow
+        chunk* last;       // of the queue; good in the first chunk only
+        content what;      // where the bytes are
     };
 
   public:
@@ -45,16 +45,12 @@ class write_queue {
     /// Copies `data` to the end.
     void append(bytes data) {
         if (data.empty()) return;
-        if (last_ && static_cast<std::size_t>(last_->limit - last_->end) >= data.size()) {
-            std::memcpy(last_->end, data.data(), data.size());
-            last_->end += data.size();
-            size_ += data.size();
-        } else if (!last_ && data.size() <= small_block_bytes - sizeof(chunk)) {
+        if (!first_ && data.size() <= small_block_bytes - sizeof(chunk)) {
             // The common case: one small message in an empty queue.
-            first_ = last_ = open_block(small_block_bytes);
-            std::memcpy(first_->end, data.data(), data.size());
-            first_->end += data.size();
-            size_ += data.size();
+            first_ = open_block(small_block_bytes);
+            fill(data);
+        } else if (room() >= data.size()) {
+            fill(data);
         } else {
             append_chunk(data);
         }
@@ -68,15 +64,14 @@ class write_queue {
     /// The first chunk's bytes.
     bytes front() const noexcept { return {first_->begin, first_->end}; }
     /// True when everything is in the first chunk.
-    bool contiguous() const noexcept { return first_ == last_; }
+    bool contiguous() const noexcept { return !first_ || !first_->next; }
     /// Lists the first chunks in `into`; returns how many there are, `into.size()` at the most.
     std::size_t pieces(std::span<iovec> into) const noexcept;
     /// The kernel took the first `count` bytes.
     void consume(std::size_t count) noexcept {
         size_ -= count;
-        if (size_ == 0 && first_ == last_) {
-            last_ = nullptr;
-            if (chunk* const taken = std::exchange(first_, nullptr)) free_chunk(taken);
+        if (size_ == 0 && first_ && !first_->next) {
+            free_chunk(std::exchange(first_, nullptr));
         } else {
             consume_some(count);
         }
@@ -93,25 +88,39 @@ class write_queue {
     static chunk* open_block(std::size_t block) {
         auto* const memory = static_cast<std::byte*>(frame_pool::allocate(block));
         std::byte* const payload = memory + sizeof(chunk);
+        auto* const opened = reinterpret_cast<chunk*>(memory);
         return ::new (memory)
-            chunk{nullptr, payload, payload, memory + block, block, content::copied};
+            chunk{nullptr, payload, payload, memory + block, opened, content::copied};
     }
     static chunk* make_chunk(std::size_t payload_bytes);
     static void free_chunk(chunk* unused) noexcept {
         if (unused->what != content::copied) return free_gift(unused);
-        frame_pool::deallocate(unused, unused->block_bytes);
+        auto* const memory = reinterpret_cast<std::byte*>(unused);
+        frame_pool::deallocate(memory, static_cast<std::size_t>(unused->limit - memory));
     }
     static void free_gift(chunk* holder) noexcept;
     void append_chunk(bytes data);
     void push(chunk* added) noexcept {
-        (last_ ? last_->next : first_) = added;
-        last_ = added;
+        if (!first_) {
+            first_ = added;
+        } else {
+            first_->last = first_->last->next = added;
+        }
+    }
+    /// What can be copied behind the last bytes.
+    std::size_t room() const noexcept {
+        return first_ ? static_cast<std::size_t>(first_->last->limit - first_->last->end) : 0;
+    }
+    /// Copies `data` there.
+    void fill(bytes data) noexcept {
+        std::memcpy(first_->last->end, data.data(), data.size());
+        first_->last->end += data.size();
+        size_ += data.size();
     }
     void pop() noexcept;
     void consume_some(std::size_t count) noexcept;
 
     chunk* first_ = nullptr;
-    chunk* last_ = nullptr;
     std::size_t size_ = 0;
 };
 
