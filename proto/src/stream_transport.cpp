@@ -12,7 +12,7 @@
 namespace ouro::detail {
 
 stream_transport::stream_transport(loop& home, int fd, std::shared_ptr<base_protocol> receiver)
-    : write_side(&sent, home, fd), receive_op(&received) {
+    : write_side(&sent, home, fd, &received) {
     turn_end_hook::run = &flush_hook;
     attach(std::move(receiver));
     names_.keep(local_address().value_or(address()), peer_address().value_or(address()));

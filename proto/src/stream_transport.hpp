@@ -21,9 +21,14 @@ struct receive_op : op {
     using op::op;
 };
 
-using stream_life = transport_life<transport, socket_view>;
+/// The life, and what reads: before the write side, so that flags of both sides share a word.
+class stream_life : public transport_life<transport, socket_view>, protected receive_op {
+  protected:
+    stream_life(loop& home, int fd, completion received)
+        : transport_life(home, fd), receive_op(received) {}
+};
 
-class stream_transport final : public write_side<stream_life>, private receive_op {
+class stream_transport final : public write_side<stream_life> {
   public:
     stream_transport(loop& home, int fd, std::shared_ptr<base_protocol> receiver);
 
@@ -165,12 +170,7 @@ class stream_transport final : public write_side<stream_life>, private receive_o
     lease_protocol& leasing() const noexcept { return static_cast<lease_protocol&>(*receiver_); }
     std::string describe() const override;
 
-    std::unique_ptr<set_aside> aside_;
-    server_state* server_ = nullptr;  // which lives as long as it has connections
-    kept_names names_;                // at the start
-    std::uint64_t bytes_received_ = 0;
-    std::uint64_t bytes_sent_ = 0;
-    clock::time_point made_at_;
+    // First, behind the flags of the write side.
     receiver_kind kind_ = receiver_kind::none;
     bool paused_ : 1 = false;      // pause_reading
     bool at_eof_ : 1 = false;      // the peer's end of stream was seen
@@ -182,6 +182,12 @@ class stream_transport final : public write_side<stream_life>, private receive_o
     bool aborted_ : 1 = false;
     bool ended_by_peer_ : 1 = false;  // its end of stream made us close
     bool held_due_ = false;
+    std::unique_ptr<set_aside> aside_;
+    server_state* server_ = nullptr;  // which lives as long as it has connections
+    kept_names names_;                // at the start
+    std::uint64_t bytes_received_ = 0;
+    std::uint64_t bytes_sent_ = 0;
+    clock::time_point made_at_;
 };
 
 }  // namespace ouro::detail

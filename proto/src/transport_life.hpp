@@ -25,7 +25,7 @@ namespace ouro::detail {
 ///
 /// `Interface` is what its users see, `View` what they see of the descriptor.
 template <class Interface, class View>
-class transport_life : public Interface, public View, protected ready_node, public loop_resource {
+class transport_life : public Interface, public View, public loop_resource, protected ready_node {
   public:
     ~transport_life() override;
 
@@ -87,17 +87,18 @@ class transport_life : public Interface, public View, protected ready_node, publ
     /// Who hears of late calls: users may keep a lost transport for longer than its loop lives.
     loop* who_hears() const noexcept { return lost_ ? loop::try_current() : this->home_; }
 
-    std::shared_ptr<transport_life> self_;  // the loop's hold, until lost
-    context values_ = context::current();   // what callbacks run with (rule 291)
-    std::shared_ptr<base_protocol> receiver_;
-    wait_point* creator_ = nullptr;
-    error why_lost_;
+    // First, where the ready node leaves room.
     bool begun_ = false;  // connection_made has returned
     bool closing_ = false;
     bool ending_ = false;  // connection_lost is due once the operations are back
     bool lost_ = false;
     bool made_due_ = false;  // what the ready node is queued for
     bool lost_due_ = false;
+    std::shared_ptr<transport_life> self_;  // the loop's hold, until lost
+    context values_ = context::current();   // what callbacks run with (rule 291)
+    std::shared_ptr<base_protocol> receiver_;
+    wait_point* creator_ = nullptr;
+    error why_lost_;
 
   private:
     static void run_soon(ready_node& node) noexcept;
