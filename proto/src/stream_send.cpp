@@ -93,7 +93,7 @@ void stream_transport::sent(op& done) noexcept {
     auto& self = static_cast<stream_transport&>(static_cast<transmit_op&>(done));
     // All of it went, and nobody waits for that.
     const auto taken = static_cast<std::size_t>(done.res);
-    if (taken == self.queue_.size() && !self.slow_ && self.nobody_waits()) [[likely]] {
+    if (taken == self.queue_.size() && self.nobody_waits()) [[likely]] {
         self.bytes_sent_ += taken;
         return self.queue_.consume(taken);
     }

@@ -138,7 +138,7 @@ class stream_transport final : public write_side<stream_life> {
     void sent_otherwise(std::int32_t res) noexcept;
     /// True when nothing is to happen once the queue is empty.
     bool nobody_waits() const noexcept {
-        return !(closing_ | eof_wanted_ | sending_file_ | flow_.paused());
+        return !(closing_ | eof_wanted_ | sending_file_ | slow_ | flow_.paused());
     }
     /// Nobody may be waiting for the end of a fast send: only the next wake-up tells of it.
     bool may_send_fast() const noexcept;

@@ -56,7 +56,7 @@ void write_pipe::flush_hook(turn_end_hook& hook) noexcept {
 /// one operation for what has to wait.
 void write_pipe::flush() noexcept {
     if (transmit_op::in_flight || ending_) return;
-    if (!full_ && !queue_.contiguous()) offer_now();
+    if (!full_ && !queue_.empty() && !queue_.contiguous()) offer_now();
     if (ending_) return;
     if (!queue_.empty()) {
         io::write(*home_, static_cast<transmit_op&>(*this), fd_, queue_.front(), kind_);

@@ -63,8 +63,8 @@ class write_queue {
     void append(buffer_lease data);
     /// The first chunk's bytes.
     bytes front() const noexcept { return {first_->begin, first_->end}; }
-    /// True when everything is in the first chunk.
-    bool contiguous() const noexcept { return !first_ || !first_->next; }
+    /// True when everything is in the first chunk. There is one.
+    bool contiguous() const noexcept { return !first_->next; }
     /// Lists the first chunks in `into`; returns how many there are, `into.size()` at the most.
     std::size_t pieces(std::span<iovec> into) const noexcept;
     /// The kernel took the first `count` bytes.
