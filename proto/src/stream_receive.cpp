@@ -44,18 +44,29 @@ void stream_transport::arm_direct_receive() {
 void stream_transport::received(op& done) noexcept {
     auto& self = static_cast<stream_transport&>(static_cast<receive_op&>(done));
     const context::use in(self.values_);
+    if (done.res <= 0 || !done.in_flight || !self.delivers_at_once()) [[unlikely]]
+        return self.received_otherwise(done);
+    self.bytes_received_ += static_cast<std::uint32_t>(done.res);
+    const bytes data{done.data, static_cast<std::size_t>(done.res)};
+    if (self.kind_ != receiver_kind::streaming) return self.pass_on(data);
     try {
-        if (done.res > 0 && done.in_flight && self.delivers_at_once()) [[likely]] {
-            self.bytes_received_ += static_cast<std::uint32_t>(done.res);
-            return self.streaming().data_received({done.data, static_cast<std::size_t>(done.res)});
-        }
+        self.streaming().data_received(data);
     } catch (...) {
-        return self.fail_thrown("data_received");
+        self.fail_thrown("data_received");
     }
-    self.received_otherwise(done);
 }
 
-/// What is not the next bytes of an open stream for a streaming protocol.
+/// The next bytes of an open stream, for protocols that take leases or have memory of their own.
+void stream_transport::pass_on(bytes data) noexcept {
+    try {
+        kind_ == receiver_kind::leasing ? deliver(io::keep(*home_, data)) : feed_buffered(data);
+    } catch (...) {
+        end(cannot_hold());
+    }
+    if (lends_memory()) stop_receiving();  // it has copied enough
+}
+
+/// What is not the next bytes of an open stream.
 void stream_transport::received_otherwise(op& done) noexcept {
     try {
         if (done.res > 0) {
@@ -63,8 +74,8 @@ void stream_transport::received_otherwise(op& done) noexcept {
         } else {
             take_end(done.res);
         }
-    } catch (...) {  // there was no memory to hold what came
-        end(error(std::errc::not_enough_memory, "hold received data"));
+    } catch (...) {
+        end(cannot_hold());
     }
     if (done.in_flight) return;
     if (may_receive()) arm_receive();

@@ -65,7 +65,7 @@ void stream_transport::run_due() noexcept {
     try {
         deliver_held();
     } catch (...) {
-        end(error(std::errc::not_enough_memory, "hold received data"));
+        end(cannot_hold());
     }
 }
 

@@ -66,9 +66,9 @@ class stream_transport final : public write_side<stream_life> {
     static void received(op& done) noexcept;
     void received_otherwise(op& done) noexcept;
     bool delivers_at_once() const noexcept {
-        return kind_ == receiver_kind::streaming && !(direct_ | paused_ | closing_) &&
-               !holds_input();  // few branches
+        return !(direct_ | paused_ | closing_) && !holds_input();  // few branches
     }
+    void pass_on(bytes data) noexcept;
     void take_ring_data(const op& done);
     void take_direct_data(std::int32_t count);
     void take_end(std::int32_t res);
@@ -122,6 +122,9 @@ class stream_transport final : public write_side<stream_life> {
     void hold(bytes data);
     void hold(buffer_lease data);
     void hold_end(bool eof, error failure);
+    static error cannot_hold() noexcept {
+        return error(std::errc::not_enough_memory, "hold received data");
+    }
 
     // Writing.
     std::optional<std::error_code> turned_away(std::size_t size) noexcept override;
