@@ -107,6 +107,7 @@ void server_state::take_from_hand() noexcept {
 }
 
 void server_state::client_gone() noexcept {
+    const auto keep = shared_from_this();  // a factory may drop it, and fail
     --client_count_;
     if (!closed_) {
         take_from_hand();

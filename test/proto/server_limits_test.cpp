@@ -1,6 +1,8 @@
 // How much a server takes in: connections at a time, and connections a second.
 #include <ouro/proto/server.hpp>
 
+#include <ouro/runtime/gather.hpp>
+
 #include "served.hpp"
 
 namespace ouro::test {
@@ -31,6 +33,14 @@ task<std::vector<socket>> dial_many(address where, std::size_t count) {
 std::size_t live(const recorders& all) {
     return static_cast<std::size_t>(
         std::count_if(all.begin(), all.end(), [](const auto& each) { return !each->lost(); }));
+}
+
+/// What a factory may do.
+void drop(const std::weak_ptr<server>& held) {
+    const auto at = held.lock();
+    if (!at) return;
+    at->close();
+    *at = {};
 }
 
 }  // namespace
@@ -141,15 +151,35 @@ OURO_ASYNC_TEST(a_limited_server_lives_as_long_as_the_connection_whose_factory_d
     recorders all;
     const auto at = std::make_shared<server>();
     *at = co_await create_server(
-        [all, at]() mutable {
-            at->close();
-            *at = {};
+        [all, held = std::weak_ptr(at)]() mutable {
+            drop(held);
             return each_into(all)();
         },
         co_await free_place(medium::tcp), {.max_connections = 1});
     auto client = co_await dial(at->addresses().at(0));
     co_await eventually([&] { return !all.empty() && all[0]->made == 1; });
     client.close();
+    co_await eventually([&] { return all_lost(all); });
+    co_await eventually([] { return loop::current().counters().resources == 0; });
+}
+
+// rules 423, 427
+OURO_ASYNC_TEST(a_factory_that_drops_its_server_and_fails_ends_it) {
+    recorders all;
+    const auto at = std::make_shared<server>();
+    *at = co_await create_server(
+        [all, held = std::weak_ptr(at)]() mutable -> std::shared_ptr<base_protocol> {
+            if (all.empty()) return each_into(all)();
+            drop(held);
+            throw std::runtime_error("not today");
+        },
+        std::vector<std::string>{"127.0.0.1", "127.0.0.2"}, 0, {.max_connections = 1});
+    // At once, so that the second one is in hand.
+    const std::vector<address> where = at->addresses();
+    auto [one, other] = co_await gather(dial(where.at(0)), dial(where.at(1)));
+    co_await eventually([&] { return all.size() == 1 && all[0]->made == 1; });
+    one.close();
+    other.close();
     co_await eventually([&] { return all_lost(all); });
     co_await eventually([] { return loop::current().counters().resources == 0; });
 }
