@@ -500,6 +500,7 @@ void loop::set_debug(bool enabled) noexcept {
     state_->observed = enabled || state_->watch;
 }
 void loop::set_default_executor(std::shared_ptr<thread_pool> pool) noexcept {
+    state_->let_go_of_executor();
     state_->executor = std::move(pool);
 }
 

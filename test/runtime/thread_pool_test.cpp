@@ -463,6 +463,24 @@ BOOST_AUTO_TEST_CASE(a_loop_that_closes_waits_for_a_job_that_uses_a_frame_of_its
     BOOST_TEST(ended == 2);
 }
 
+BOOST_AUTO_TEST_CASE(another_default_executor_does_not_wait_for_the_jobs_of_the_one_before) {
+    const auto child = in_child([] {  // which is ended if it hangs
+        loop home(options_for(engine::uring));
+        gate held;
+        return *home.run_until_complete([](gate& at) -> task<int> {
+            auto job =
+                spawn([](gate& all) -> task<> { co_await to_thread([&all] { all.pass(); }); }(at));
+            co_await yield();
+            loop::current().set_default_executor(std::make_shared<thread_pool>());
+            at.open.release();
+            co_await job;
+            co_return co_await to_thread([&at] { return at.passed.load(); });
+        }(held));
+    });
+    BOOST_TEST(child.signal == 0);
+    BOOST_TEST(child.exit_code == 1);
+}
+
 // rules 56, 60
 BOOST_AUTO_TEST_CASE(a_loop_closes_without_waiting_for_a_submitted_job) {
     const auto held = std::make_shared<gate>();
