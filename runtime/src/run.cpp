@@ -210,7 +210,9 @@ result<> runner::close() {
         state.closed = true;
         return {};
     }
-    if (state.home->is_running()) return error(errc::loop_running, "close a runner that runs");
+    if (state.home->is_running() || loop::try_current()) {
+        return error(errc::loop_running, "close a runner while a loop runs in this thread");
+    }
     state.closed = true;
     state.listen();
     // After a signal its own limit holds, at which the process ends.
@@ -226,7 +228,9 @@ result<> runner::close() {
 int runner::signal() const noexcept { return state_->ended_by; }
 
 result<> shut_down(loop& home, clock::duration grace) {
-    if (home.is_running()) return error(errc::loop_running, "shut down a loop that runs");
+    if (home.is_running() || loop::try_current()) {
+        return error(errc::loop_running, "shut down a loop while one runs in this thread");
+    }
     auto left = detail::see_off(home, home.deadline_after(grace));
     home.close();
     return left;

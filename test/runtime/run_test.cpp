@@ -483,6 +483,24 @@ BOOST_AUTO_TEST_CASE(stop_gives_a_limit_of_its_own_and_close_tells_who_did_not_l
     BOOST_TEST(quick.close().has_value());
 }
 
+// rule 19
+BOOST_AUTO_TEST_CASE(a_loop_is_not_shut_down_while_another_one_runs_in_this_thread) {
+    loop inner(options_for(engine::uring));
+    const auto left = spawn(inner, sleep_an_hour());
+    runner idle;
+    BOOST_TEST(idle.run([] { return give_later(1); }).value() == 1);
+    runner outer;
+    const auto ended = outer.run([&]() -> task<int> {
+        BOOST_TEST((shut_down(inner, 1s).error() == errc::loop_running));
+        BOOST_TEST((idle.close().error() == errc::loop_running));
+        co_return co_await give_later(6);
+    });
+    BOOST_TEST(ended.value() == 6);
+    BOOST_TEST(!left.done());
+    BOOST_TEST(shut_down(inner, 1s).has_value());
+    BOOST_TEST(idle.close().has_value());
+}
+
 BOOST_AUTO_TEST_CASE(a_stop_of_a_runner_that_does_not_run_has_nothing_to_do) {
     runner several;
     several.stop(1s);

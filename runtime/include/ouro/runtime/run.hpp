@@ -95,7 +95,7 @@ class runner {
     /// loop. Harmless when it is closed (rule 706).
     ///
     /// Errors  `std::errc::timed_out`: some did not leave; its text has a line for each of them.
-    ///         `errc::loop_running` while it runs.
+    ///         `errc::loop_running` while it or another loop runs in this thread.
     result<> close();
     /// The signal that ended the last main task, or 0.
     int signal() const noexcept;
@@ -117,11 +117,11 @@ class runner {
     std::unique_ptr<detail::run_state> state_;
 };
 
-/// Cancels every task of `home`, which must not be running, waits for them until `grace` is over,
-/// and closes it.
+/// Cancels every task of `home`, waits for them until `grace` is over, and closes it.
 ///
 /// Errors  `std::errc::timed_out`: some did not leave, and were destroyed; its text says who and at
-///         which line each of them waits. `errc::loop_running`.
+///         which line each of them waits. `errc::loop_running` while it or another loop runs in
+///         this thread.
 result<> shut_down(loop& home, clock::duration grace);
 
 namespace detail {
