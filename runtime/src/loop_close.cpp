@@ -96,6 +96,12 @@ void loop_state::say_farewell() noexcept {
 
 void loop_state::drop_scheduled() noexcept {
     std::vector<callback>().swap(letters);  // what they own may post while it dies
+    // Timers of the library and of sleeping tasks end by cancellation.
+    timers.take_out([this](timer_node& timer) {
+        auto* const call = as_scheduled_call(timer);
+        if (call) ready.push(*call);
+        return call != nullptr;
+    });
     ready_queue keep;
     while (ready_node* node = ready.pop()) {
         if (auto* call = as_scheduled_call(*node)) {
@@ -109,18 +115,6 @@ void loop_state::drop_scheduled() noexcept {
         }
     }
     ready = keep;
-    std::vector<timer_node*>
-        others;  // timers of the library and of sleeping tasks end by cancellation
-    while (timer_node* timer = timers.pop_any()) {
-        if (auto* call = as_scheduled_call(*timer)) {
-            call->cancel();
-            --live_calls;
-            call->release();
-        } else {
-            others.push_back(timer);
-        }
-    }
-    for (timer_node* timer : others) timers.add(*timer);
 }
 
 void loop_state::cancel_tasks() noexcept {

@@ -120,7 +120,11 @@ result<> see_off(loop& home, clock::time_point end) {
     // A pool that others have too is theirs to end.
     if (state.executor && state.executor.use_count() == 1) {
         const auto left = std::min<clock::duration>(end - home.time(), longest_join);
-        (void)home.run_until_complete(shutdown_default_executor(std::max(left, {})));
+        try {
+            (void)home.run_until_complete(shutdown_default_executor(std::max(left, {})));
+        } catch (const std::bad_alloc&) {
+            // No memory to wait for its jobs: the loop lets it go as it closes.
+        }
     }
     if (!state.live_tasks) return {};
     return error(std::errc::timed_out, words([&state] {

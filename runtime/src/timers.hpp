@@ -33,6 +33,16 @@ class timer_queue {
     timer_node* pop_expired(time_point now) noexcept;
     /// Unlinks and returns some node, or null if there is none.
     timer_node* pop_any() noexcept;
+    /// Shows all nodes to `takes` and unlinks those for which it returns true. It must leave the
+    /// queue alone.
+    template <class Takes>
+    void take_out(Takes takes) noexcept {
+        if (front_ && takes(*front_)) pop_first();
+        // What comes to the place of one that is gone is from behind, and was seen, or from before.
+        for (std::size_t left = heap_.size(); left > 0; --left) {
+            while (left <= heap_.size() && takes(*heap_[left - 1].node)) erase(left - 1);
+        }
+    }
 
     std::size_t size() const noexcept { return heap_.size() + (front_ ? 1 : 0); }
 

@@ -9,6 +9,12 @@
 #include <string>
 #include <vector>
 
+#include <ouro/runtime/event.hpp>
+#include <ouro/runtime/run.hpp>
+#include <ouro/runtime/thread_pool.hpp>
+#include <ouro/runtime/timeout.hpp>
+#include <ouro/testing/allocation_faults.hpp>
+
 #include "async_test.hpp"
 #include "child_process.hpp"
 #include "noted_op.hpp"
@@ -66,6 +72,36 @@ BOOST_AUTO_TEST_CASE(closing_drops_callbacks_and_timers_unrun_and_may_be_repeate
     home.reset();
     queued.cancel();
     BOOST_TEST(timed.cancelled());
+}
+
+BOOST_AUTO_TEST_CASE(a_loop_closes_without_memory) {
+    const auto child = in_child([] {  // which ends if anything throws where nothing may
+        for (const bool in_order : {false, true}) {
+            loop home(options_for(engine::uring));
+            home.set_exception_handler([](loop&, const failure_report&) {});
+            event never;
+            home.call_later(1h, [] {});
+            home.call_soon([] {});
+            const auto sleeps = spawn(home, []() -> task<> { co_await sleep(1h); }());
+            const auto waits = spawn(home, [](event& on) -> task<> {
+                const timeout limit(1h);
+                co_await on.wait();
+            }(never));
+            const auto stays = spawn(home, []() -> task<> {
+                for (int i = 0; i < 3; ++i) (void)co_await as_result(sleep(1h));
+            }());
+            const auto works = spawn(home, []() -> task<> { co_await to_thread([] {}); }());
+            (void)home.run_until_complete(works);
+            testing::allocation_faults::arm(1, true);
+            if (in_order) (void)shut_down(home, 1s);
+            home.close();
+            testing::allocation_faults::disarm();
+            if (!sleeps.cancelled() || !waits.cancelled() || !stays.done()) return 50;
+        }
+        return 0;
+    });
+    BOOST_TEST(child.signal == 0);
+    BOOST_TEST(child.exit_code == 0);
 }
 
 // rule 21

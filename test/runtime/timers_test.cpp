@@ -205,6 +205,31 @@ BOOST_FIXTURE_TEST_CASE(the_ends_of_time_are_ordinary_deadlines, fixture) {
     BOOST_CHECK(queue.pop_expired(time_point::max()) == &never);
 }
 
+BOOST_AUTO_TEST_CASE(take_out_unlinks_what_is_wanted_and_leaves_the_rest_in_order) {
+    std::mt19937 random(7);
+    for (int round = 0; round < 500; ++round) {
+        fixture of;
+        const int count = static_cast<int>(random() % 40);
+        for (int i = 0; i < count; ++i) of.add(at(static_cast<int>(random() % 30)));
+        const unsigned one_in = 1 + random() % 4;
+        std::vector<const timer_node*> wanted;
+        for (const auto& each : of.nodes) {
+            if (random() % one_in == 0) wanted.push_back(each.get());
+        }
+        const auto is_wanted = [&](const timer_node& node) {
+            return std::find(wanted.begin(), wanted.end(), &node) != wanted.end();
+        };
+        of.queue.take_out(is_wanted);
+        for (const auto& each : of.nodes) BOOST_TEST_REQUIRE(each->queued() == !is_wanted(*each));
+        BOOST_TEST(of.queue.size() == of.nodes.size() - wanted.size());
+        time_point last{};
+        while (const timer_node* node = of.queue.pop_expired(at(100))) {
+            BOOST_TEST_REQUIRE((!is_wanted(*node) && node->when >= last));
+            last = node->when;
+        }
+    }
+}
+
 BOOST_FIXTURE_TEST_CASE(pop_any_gives_every_timer_once, fixture) {
     for (int i = 0; i < 20; ++i) add(i % 3 ? at(20 - i) : time_point::max());
     std::vector<timer_node*> popped;
