@@ -81,11 +81,13 @@ bool future_core::failed_unseen() const noexcept {
 
 void future_core::report_unseen() noexcept {
     seen_ = true;
-    error why = state_ == outcome::threw ? error::from_exception(thrown_) : std::move(why_);
-    home_->call_exception_handler({.message = words("the failure of a future was never looked at"),
-                                   .error = std::move(why),
-                                   .subject = "future",
-                                   .created = created_});
+    const bool threw = state_ == outcome::threw;
+    failure_report told{.message = words("the failure of a future was never looked at"),
+                        .error = threw ? error::from_exception(thrown_) : std::move(why_),
+                        .subject = "future",
+                        .created = created_};
+    home_->call_exception_handler(told);
+    if (!threw) why_ = std::move(told.error);  // for those that outlive the loop
 }
 
 bool future_core::cancelled() const noexcept {

@@ -90,11 +90,13 @@ bool task_core::failed_unseen() const noexcept {
 void task_core::report_unseen() noexcept {
     seen_ = true;
     const context::use values(context_);
-    error why = state_ == outcome::threw ? error::from_exception(thrown_) : std::move(why_);
-    home_->call_exception_handler({.message = words("the failure of a task was never looked at"),
-                                   .error = std::move(why),
-                                   .subject = words([this] { return name(); }),
-                                   .created = created_});
+    const bool threw = state_ == outcome::threw;
+    failure_report told{.message = words("the failure of a task was never looked at"),
+                        .error = threw ? error::from_exception(thrown_) : std::move(why_),
+                        .subject = words([this] { return name(); }),
+                        .created = created_};
+    home_->call_exception_handler(told);
+    if (!threw) why_ = std::move(told.error);  // for handles that outlive the loop
 }
 
 void task_core::release() noexcept {

@@ -390,6 +390,22 @@ BOOST_AUTO_TEST_CASE(a_failure_that_comes_up_while_the_loop_closes_is_reported) 
     BOOST_TEST((seen[0].error == errc::unsupported));
 }
 
+BOOST_AUTO_TEST_CASE(a_failure_that_the_close_has_reported_may_be_read_in_full_afterwards) {
+    const auto failed = spawn(
+        *home, []() -> task<> { co_await result<>(error(errc::unsupported, "turn the key")); }());
+    const promise<> broken(*home);
+    const auto refused = broken.get_future();
+    broken.set_error(error(errc::unsupported, "open the door"));
+    turns();
+    home->close();
+    BOOST_TEST_REQUIRE(seen.size() == 2U);
+    BOOST_TEST(seen[0].error.doing() == "turn the key");
+    BOOST_TEST(seen[1].error.doing() == "open the door");
+    BOOST_TEST(failed.failure().doing() == "turn the key");
+    BOOST_TEST(failed.failure().trail().size() == 1U);
+    BOOST_TEST(refused.failure().doing() == "open the door");
+}
+
 BOOST_AUTO_TEST_CASE(many_loops_are_made_and_closed_without_losing_descriptors) {
     const auto lowest_free = [] {
         const int fd = ::dup(0);
