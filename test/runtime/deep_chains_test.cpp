@@ -3,7 +3,9 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "async_test.hpp"
@@ -40,6 +42,44 @@ task<> innermost() { co_return; }
 task<> deep_task(int levels) {
     task<> outer = innermost();
     for (int i = 0; i < levels; ++i) outer = nested(std::move(outer));
+    return outer;
+}
+
+/// Which arguments were destroyed, in order, and between which places of the stack.
+struct departures {
+    std::vector<int> numbers;
+    const char* lowest = nullptr;
+    const char* highest = nullptr;
+
+    std::ptrdiff_t stack_bytes() const { return highest - lowest; }
+};
+constexpr std::ptrdiff_t most_stack_bytes = 1 << 18;
+
+/// An argument that tells when it goes.
+class leaving {
+  public:
+    leaving(departures& log, int number) : log_(&log), number_(number) {}
+    leaving(leaving&& other) noexcept
+        : log_(std::exchange(other.log_, nullptr)), number_(other.number_) {}
+    ~leaving() {
+        if (!log_) return;
+        const auto* const place = static_cast<const char*>(__builtin_frame_address(0));
+        log_->lowest = log_->numbers.empty() ? place : std::min(log_->lowest, place);
+        log_->highest = log_->numbers.empty() ? place : std::max(log_->highest, place);
+        log_->numbers.push_back(number_);
+    }
+
+  private:
+    departures* log_;
+    int number_;
+};
+
+task<> leaf(leaving) { co_return; }
+task<> holds(leaving, task<>, task<>) { co_return; }
+
+task<> deep_holder(departures& gone) {
+    task<> outer = innermost();
+    for (int i = 0; i < depth; ++i) outer = holds({gone, i}, std::move(outer), innermost());
     return outer;
 }
 
@@ -108,17 +148,65 @@ BOOST_AUTO_TEST_CASE(closing_the_loop_takes_down_a_hundred_thousand_frames) {
 
 OURO_ASYNC_TEST(a_chain_of_tasks_given_as_arguments_runs) { co_await deep_task(depth); }
 
-// A chain that was never started has no loop that could take it apart: its destruction nests, one
-// level for each task that holds the next as an argument, so it is shorter than the others.
-BOOST_AUTO_TEST_CASE(a_long_chain_that_was_never_started_can_be_dropped) {
-    const auto child = in_child([] {
-        const long frames = detail::frame_pool::live();
-        {
-            auto dropped = deep_task(depth / 10);
+// fault 68
+BOOST_AUTO_TEST_CASE(a_chain_that_was_never_started_is_dropped_in_bounded_stack) {
+    const long frames = detail::frame_pool::live();
+    departures gone;
+    {
+        auto dropped = deep_holder(gone);
+        BOOST_TEST(gone.numbers.empty());
+    }
+    BOOST_TEST(gone.numbers.size() == std::size_t{depth});
+    BOOST_TEST(gone.stack_bytes() < most_stack_bytes);
+    BOOST_TEST(detail::frame_pool::live() == frames);
+}
+
+BOOST_AUTO_TEST_CASE(what_takes_the_place_of_a_chain_that_was_never_started_drops_it_as_well) {
+    departures gone;
+    auto dropped = deep_holder(gone);
+    dropped = innermost();
+    BOOST_TEST(gone.numbers.size() == std::size_t{depth});
+    BOOST_TEST(gone.stack_bytes() < most_stack_bytes);
+}
+
+BOOST_AUTO_TEST_CASE(a_chain_that_a_cancelled_task_was_given_is_dropped_in_bounded_stack) {
+    departures gone;
+    {
+        loop home(options_for(engine::uring));
+        auto never_begins = spawn(home, deep_holder(gone));
+        never_begins.cancel();
+        home.stop();
+        home.run_forever();
+        BOOST_TEST(never_begins.cancelled());
+    }
+    BOOST_TEST(gone.numbers.size() == std::size_t{depth});
+    BOOST_TEST(gone.stack_bytes() < most_stack_bytes);
+}
+
+BOOST_AUTO_TEST_CASE(arguments_of_tasks_that_were_never_started_go_as_nested_objects_do) {
+    departures gone;
+    {
+        auto dropped = holds({gone, 0}, holds({gone, 1}, leaf({gone, 2}), leaf({gone, 3})),
+                             holds({gone, 4}, leaf({gone, 5}), leaf({gone, 6})));
+    }
+    const std::vector expected{6, 5, 4, 3, 2, 1, 0};  // each task after those it holds
+    BOOST_TEST(gone.numbers == expected, boost::test_tools::per_element());
+}
+
+// Below the depth that is destroyed as it nests a task goes before those it holds, and all of them
+// go before what is further out.
+BOOST_AUTO_TEST_CASE(tasks_that_nest_deeply_go_before_those_further_out) {
+    departures gone;
+    std::vector expected{0, 4, 6, 5, 1, 3, 2};
+    {
+        auto dropped = holds({gone, 0}, holds({gone, 1}, leaf({gone, 2}), leaf({gone, 3})),
+                             holds({gone, 4}, leaf({gone, 5}), leaf({gone, 6})));
+        for (int i = 1; i < 64; ++i) {
+            dropped = holds({gone, 100 + i}, std::move(dropped), innermost());
+            expected.push_back(100 + i);
         }
-        return detail::frame_pool::live() == frames ? 0 : 1;
-    });
-    BOOST_TEST(child.exit_code == 0);
+    }
+    BOOST_TEST(gone.numbers == expected, boost::test_tools::per_element());
 }
 
 // fault 68

@@ -104,6 +104,10 @@ inline void fail_frame(promise_base& frame, error why) noexcept {
     frame.owner->failure = std::move(why);
 }
 
+/// Destroys a frame that has not started, with its arguments. These may be such tasks themselves,
+/// and a chain of any length needs bounded stack.
+void destroy_unstarted(promise_base& frame, std::coroutine_handle<> self) noexcept;
+
 inline void promise_base::finished(promise_base& frame) noexcept {
     if (frame.state == outcome::failed) [[unlikely]]
         return finished_failed(frame);
@@ -168,7 +172,9 @@ struct task_promise<void> : promise_base {
 ///           waits for.
 /// Lifetime  move-only, awaited at most once. Arguments taken by reference must outlive it, which
 ///           those of `co_await f(argument)` do. Destroying a task that was never awaited runs none
-///           of its body.
+///           of its body and destroys its arguments, tasks among them as any nested object. A chain
+///           of them may have any length: those 64 deep and deeper go after the one that holds
+///           them, and before all that are further out.
 /// Threads   runs on the loop of the task that awaits it.
 /// Cost      one pooled frame; no allocation in steady state.
 template <class T = void>
@@ -180,13 +186,13 @@ class [[nodiscard]] task {
     task(task&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
     task& operator=(task&& other) noexcept {
         if (this != &other) {
-            if (frame_) frame_.destroy();
+            if (frame_) detail::destroy_unstarted(frame_.promise(), frame_);
             frame_ = std::exchange(other.frame_, nullptr);
         }
         return *this;
     }
     ~task() {
-        if (frame_) frame_.destroy();
+        if (frame_) detail::destroy_unstarted(frame_.promise(), frame_);
     }
     /// True while it holds a coroutine that was not awaited.
     explicit operator bool() const noexcept { return frame_ != nullptr; }
