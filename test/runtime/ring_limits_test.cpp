@@ -16,6 +16,7 @@
 
 #include "async_test.hpp"
 #include "noted_op.hpp"
+#include "refused_enters.hpp"
 
 namespace ouro::test {
 namespace {
@@ -101,6 +102,36 @@ task<> sends_of_one_socket_in_one_burst() {
     BOOST_TEST(co_await drained(fds.theirs) == sent);
 }
 
+// The kernel refuses the entries of a poll at first, and takes them when that poll enters it again
+// for the completions it could not place. What fast sends came to is told in that same turn.
+task<> fast_sends_that_are_taken_on_the_second_try() {
+    loop& home = loop::current();
+    event_descriptor ready;
+    descriptors fds(home), dead(home);
+    co_await io::shutdown(home, dead.theirs, SHUT_RDWR);
+    many_ops polls(40), sends(3);  // five full queues: they end at once, and most find no place
+    noted_op fails;
+    for (auto& poll : polls.each) io::poll(home, *poll, ready.fd, POLLIN);
+    for (auto& send : sends.each) {
+        io::send(home, *send, fds.ours, as_bytes("ab"), io::send_mode::fast);
+    }
+    io::send(home, fails, dead.ours, as_bytes("x"), io::send_mode::fast);
+    const auto before = home.statistics();
+    refused_enters once(1, EBUSY);
+    co_await yield();  // to the turn after that poll, ahead of what it brought
+    BOOST_TEST(once.left() == 0U);
+    BOOST_TEST(home.statistics().enter_retries == before.enter_retries + 1);
+    BOOST_TEST(home.statistics().cq_overflows > before.cq_overflows);
+    co_await yield();
+    for (auto& send : sends.each) {
+        BOOST_TEST(send->results == std::vector<std::int32_t>{2}, boost::test_tools::per_element());
+    }
+    BOOST_TEST(fails.results == std::vector<std::int32_t>{-EPIPE},
+               boost::test_tools::per_element());
+    BOOST_TEST(co_await drained(fds.theirs) == "ababab");
+    for (auto& poll : polls.each) BOOST_TEST(co_await poll->end() == POLLIN);
+}
+
 // A few answers must not wait until a flood of others has been dealt with.
 task<> io_beside_a_flood_of_completions() {
     loop& home = loop::current();
@@ -140,6 +171,11 @@ BOOST_AUTO_TEST_CASE(a_full_submission_queue_drops_no_operation_and_keeps_the_or
 BOOST_AUTO_TEST_CASE(a_full_completion_queue_loses_no_completion) {
     on_tiny_rings(&many_completions_at_once);
     on_tiny_rings(&many_cancels_at_once);
+}
+
+// faults 6, 7
+BOOST_AUTO_TEST_CASE(fast_sends_that_are_refused_at_first_are_told_of_in_the_turn_that_takes_them) {
+    on_tiny_rings(&fast_sends_that_are_taken_on_the_second_try);
 }
 
 // fault 6
