@@ -154,6 +154,23 @@ OURO_KERNEL_TEST(terminals_that_wait_hold_no_shared_buffers, "is about terminals
     for (const int master : masters) ::close(master);
 }
 
+// The read of such a terminal fails, and has taken a shared buffer all the same.
+// fault 4
+OURO_KERNEL_TEST(terminals_whose_other_side_has_gone_leave_no_shared_buffer_behind,
+                 "is about terminals") {
+    for (int i = 0; i < 24; ++i) {  // more than there are buffers
+        const terminal pty;
+        auto seen = co_await reading_from(pty.master);
+        ::close(pty.slave);
+        co_await eventually([seen] { return seen->lost(); });
+        BOOST_TEST(seen->data.empty());
+    }
+    auto on = co_await connect_recorder({kind::streaming, medium::unix_stream});
+    co_await on.kept_peer->send_all(as_bytes("hello"));
+    co_await eventually([seen = on.seen] { return seen->data == "hello"; });
+    BOOST_TEST(loop::current().statistics().ring_exhausted == 0U);
+}
+
 OURO_KERNEL_TEST(a_terminal_that_nobody_reads_holds_up_its_writer_and_not_the_loop,
                  "is about terminals") {
     const terminal pty;
