@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <ouro/runtime/signals.hpp>
+#include <ouro/runtime/task_group.hpp>
 #include <ouro/runtime/thread_pool.hpp>
 
 #include "async_test.hpp"
@@ -152,6 +153,27 @@ BOOST_AUTO_TEST_CASE(a_main_task_that_returns_a_value_all_the_same_decides_the_e
     });
     BOOST_TEST(child.exit_code == 7);
     BOOST_TEST(child.errors == "");
+}
+
+// rules 116, 707
+BOOST_AUTO_TEST_CASE(
+    a_main_task_that_ends_its_group_in_order_takes_the_request_of_the_signal_back) {
+    for (const bool taken_back : {false, true}) {
+        const auto child = in_child([taken_back] {
+            return run([taken_back]() -> task<> {
+                co_await with_group([taken_back](task_group& group) -> task<> {
+                    group.spawn([]() -> task<> { co_await sleep(1h); });
+                    send_signal(SIGTERM);
+                    (void)co_await as_result(sleep(1h));
+                    if (taken_back) current_task().uncancel();
+                    group.cancel("no more work");
+                    co_await sleep(1h);
+                });
+            });
+        });
+        BOOST_TEST(child.exit_code == (taken_back ? 0 : 128 + SIGTERM));
+        BOOST_TEST(child.errors == "");
+    }
 }
 
 // rule 709

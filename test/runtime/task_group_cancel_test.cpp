@@ -303,6 +303,34 @@ OURO_ASYNC_TEST(a_cancelled_group_that_was_to_yield_a_value_ends_cancelled) {
     co_await yield();
 }
 
+// As in asyncio: a request counts until it is taken back, whoever has looked at the cancellation.
+// rules 113, 116, 159
+OURO_ASYNC_TEST(a_cancelled_group_ends_cancelled_if_its_body_swallowed_a_request_and_left_it) {
+    for (const bool taken_back : {false, true}) {
+        auto notes = std::make_shared<diary>();
+        auto parent = spawn([notes, taken_back]() -> task<> {
+            co_await with_group([&](task_group& group) -> task<> {
+                group.spawn(linger(notes));
+                (void)co_await as_result(sleep(1h));
+                if (taken_back) current_task().uncancel();
+                group.cancel("no more work");
+                co_await forever();
+            });
+            BOOST_TEST(own_requests() == 0U);
+            co_await yield();
+        });
+        co_await settle();
+        parent.cancel("the program ends");
+        const auto ended = co_await as_result(parent.join());
+        BOOST_TEST(ended.has_value() == taken_back);
+        BOOST_TEST(parent.cancelled() == !taken_back);
+        BOOST_TEST(parent.cancelling() == (taken_back ? 0U : 1U));
+        BOOST_TEST_REQUIRE(notes->seen.size() == 1U);
+        BOOST_TEST(notes->seen[0].reason() == "no more work");
+        BOOST_TEST(notes->ended == 1);
+    }
+}
+
 // rules 144, 159
 OURO_ASYNC_TEST(a_failure_in_a_cancelled_group_is_a_failure) {
     const auto ended = co_await as_result(with_group([&](task_group& group) -> task<> {

@@ -106,6 +106,16 @@ class task_group : private detail::nursery {
     /// Cancels the children and the body; the group then ends without an error, unless it was to
     /// yield a value and the body has none (`errc::cancelled`). Harmless on one that is ending
     /// (rule 159).
+    ///
+    /// A cancellation of the task itself that the body has met in the meantime and swallowed still
+    /// counts: a body that ends cancelled then ends the group cancelled, and a main task that a
+    /// signal had asked to end exits with 128 + signal. Whoever swallows one to end in order takes
+    /// it back first (rules 113, 116):
+    ///
+    ///     if (auto got = co_await as_result(queue.get()); !got) {
+    ///         current_task().uncancel();
+    ///         group.cancel("no more work");
+    ///     }
     void cancel(detail::words why = {}) noexcept;
     /// Children that have not ended.
     std::size_t size() const noexcept { return live(); }
