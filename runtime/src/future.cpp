@@ -1,6 +1,7 @@
 // Futures: who is told when one is done, and failures nobody looked at.
 #include <ouro/runtime/future.hpp>
 
+#include "inspection.hpp"
 #include "loop_state.hpp"
 
 namespace ouro::detail {
@@ -146,7 +147,8 @@ void future_core::finish(outcome how) noexcept {
 
 // ---- waiting
 
-const wait_kind future_kind{"wait for a future", &future_wait::leave};
+const wait_kind future_kind{"wait for a future", &future_wait::leave, nullptr,
+                            &future_wait::describe};
 
 error value_taken() noexcept {
     return error(errc::invalid_state, "read a future whose value was moved out");
@@ -178,6 +180,10 @@ void future_wait::start() noexcept {
 void future_wait::future_done() noexcept {
     if (target_->state() == outcome::failed) return wake_failed(target_->failure_seen());
     wake();
+}
+
+std::string future_wait::describe(const wait_point& wait) {
+    return "made at " + to_text(static_cast<const future_wait&>(wait).target_->created());
 }
 
 void future_wait::leave(wait_point& wait, cancel_cause cause) noexcept {

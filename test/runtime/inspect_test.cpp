@@ -14,6 +14,8 @@
 #include <vector>
 
 #include <ouro/runtime/as_completed.hpp>
+#include <ouro/runtime/future.hpp>
+#include <ouro/runtime/remote_promise.hpp>
 #include <ouro/runtime/shield.hpp>
 #include <ouro/runtime/task_group.hpp>
 #include <ouro/runtime/timeout.hpp>
@@ -150,6 +152,23 @@ OURO_ASYNC_TEST(a_task_that_waits_for_another_one_names_it_and_the_other_names_i
     last.cancel();
     (void)co_await as_result(first.join());
     (void)co_await as_result(also.join());
+}
+
+OURO_ASYNC_TEST(a_task_that_waits_for_a_future_says_where_its_promise_was_made) {
+    promise<int> answer;
+    const unsigned line = __LINE__ - 1;
+    remote_promise<int> from_afar;
+    auto here = named("here", wait_for_all_of(answer.get_future(), 1));
+    auto there = named("there", wait_for_all_of(from_afar.get_future(), 1));
+    co_await settle();
+    BOOST_TEST(said_of("here").starts_with("task N \"here\": waiting in wait for a future (made" +
+                                           at(line).substr(0, at(line).size() - 1) + ") for T\n"));
+    const auto report = find_report(capture_tasks(loop::current()), "there");
+    BOOST_TEST(report.details == "made at inspect_test.cpp:" + std::to_string(line + 2));
+    answer.set_value(1);
+    from_afar.set_value(2);
+    co_await here;
+    co_await there;
 }
 
 // rules 714, 716

@@ -7,6 +7,7 @@
 #include <exception>
 #include <new>
 #include <source_location>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -66,6 +67,8 @@ class future_core : public list_link {
         destroy_unused();
     }
     std::size_t futures() const noexcept { return futures_; }
+    /// Where its promise was made.
+    const std::source_location& created() const noexcept { return created_; }
     /// True when the value was moved to somebody.
     bool taken() const noexcept { return taken_; }
 
@@ -180,6 +183,8 @@ class future_wait : public wait_point, public future_hook {
     void future_done() noexcept override;
 
     static void leave(wait_point& wait, cancel_cause cause) noexcept;
+    /// "made at server.cpp:88": the promise that is to be set.
+    static std::string describe(const wait_point& wait);
 
   protected:
     /// Nothing needs to be waited for: the outcome is there. A failure that is not caught has to
