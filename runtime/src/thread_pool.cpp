@@ -19,7 +19,8 @@ std::shared_ptr<pool_core> make_core(thread_pool_options options) {
         const std::size_t processors = std::max<std::size_t>(1, usable_processors().size());
         options.threads = static_cast<unsigned>(std::min<std::size_t>(32, processors + 4));
     }
-    return std::make_shared<pool_core>(options.threads, std::move(options.name));
+    return std::make_shared<pool_core>(options.threads, options.max_waiting,
+                                       std::move(options.name));
 }
 
 void run_job(pool_job& job) noexcept {
@@ -50,6 +51,19 @@ std::vector<int> usable_processors() {
 
 int pool_core::add(pool_job& job) noexcept {
     const std::lock_guard lock(guard_);
+    return add_locked(job);
+}
+
+int pool_core::add_if_room(pool_job& job) noexcept {
+    const std::lock_guard lock(guard_);
+    // A thread that is free, or is still to be made, will take one of those that are queued.
+    const std::size_t jobs = queued_ + busy_;
+    const bool room = jobs < most_ || jobs - most_ < most_waiting_;
+    if (!closed_ && most_waiting_ > 0 && !room) return ENOBUFS;
+    return add_locked(job);
+}
+
+int pool_core::add_locked(pool_job& job) noexcept {
     if (closed_) return ESHUTDOWN;
     queue_.push_back(job);
     ++queued_;
@@ -144,6 +158,7 @@ std::size_t pool_core::waiting() const noexcept {
 // ---- jobs of a loop
 
 error job_access::refused(int number, bool by_default) noexcept {
+    if (number == ENOBUFS) return error(errc::queue_full, "run on a thread");
     if (number != ESHUTDOWN) return error::from_errno(number, "run on a thread");
     return error(errc::invalid_state, by_default ? "to_thread after shutdown_default_executor"
                                                  : "run on a thread pool that was shut down");
@@ -164,7 +179,7 @@ void job_access::submit(io::job_op& request) noexcept {
     // A thread that is none of the engine's: the loop does not count the job (rules 56, 60).
     request.in_flight = false;
     --home.state().live_ops;
-    if (const int failed = request.pool->add(request)) {
+    if (const int failed = request.pool->add_if_room(request)) {
         if (start_remote(home, request)) home.state().complete_later(request, -failed);
     }
 }

@@ -348,6 +348,37 @@ OURO_KERNEL_TEST(a_submitted_job_that_is_cancelled_before_it_began_never_runs, "
     BOOST_TEST(*ran == 0);
 }
 
+OURO_KERNEL_TEST(a_pool_with_a_limit_refuses_submitted_jobs_and_lets_awaited_ones_wait,
+                 "real threads") {
+    const auto pool =
+        std::make_shared<thread_pool>(thread_pool_options{.threads = 2, .max_waiting = 1});
+    const auto held = std::make_shared<gate>();
+    struct lets_go {
+        ~lets_go() { held->open.release(2); }
+        std::shared_ptr<gate> held;
+    } const at_end{held};
+    // A thread that is still to be made counts as free: only the third waits.
+    auto first = pool->submit([held] { held->pass(); });
+    auto second = pool->submit([held] { held->pass(); });
+    auto third = pool->submit([] { return 3; });
+    const auto refused = pool->submit([] { return 4; });
+    BOOST_TEST(((co_await as_result(refused.wait())).error() == errc::queue_full));
+    auto awaits = [](std::shared_ptr<thread_pool> in) -> task<int> {
+        co_return co_await in->run([] { return 5; });
+    };
+    auto fifth = spawn(awaits, pool);
+    co_await settle();
+    BOOST_TEST(!fifth.done());
+    const auto beside_it = pool->submit([] { return 6; });
+    BOOST_TEST(((co_await as_result(beside_it.wait())).error() == errc::queue_full));
+    held->open.release(2);
+    co_await first;
+    co_await second;
+    BOOST_TEST(co_await third == 3);
+    BOOST_TEST(co_await fifth == 5);
+    BOOST_TEST(co_await pool->submit([] { return 7; }) == 7);
+}
+
 // rule 59
 OURO_KERNEL_TEST(a_shutdown_that_takes_too_long_is_a_warning_and_waits_no_more, "real threads") {
     const auto held = std::make_shared<gate>();

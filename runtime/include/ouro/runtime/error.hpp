@@ -41,7 +41,7 @@ enum class errc {
     several_failures,  ///< more than one attempt failed; see `error::causes`
     broken_promise,    ///< whoever was to give the result is gone
     queue_empty,       ///< `get_now` of a queue that holds nothing
-    queue_full,        ///< `put_now` into a queue that has no room
+    queue_full,        ///< `put_now` into a queue, `submit` to a pool, that has no room
     queue_shut_down,   ///< the queue was shut down
     broken_barrier,    ///< the barrier was reset or aborted while this task waited
 };

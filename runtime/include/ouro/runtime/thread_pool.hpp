@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
@@ -157,6 +158,10 @@ struct thread_pool_options {
     /// Threads at most. 0: four more than the processors the program may use, 32 at most: jobs that
     /// block need more threads than jobs that compute.
     unsigned threads = 0;
+    /// Jobs that may wait for a thread before `submit` refuses more (`errc::queue_full`). `run` and
+    /// `to_thread` are not refused: there the task waits, and gives no second job meanwhile. 0: any
+    /// number. In a simulation no job waits for a thread.
+    std::size_t max_waiting = 0;
     /// Threads are called by it and a number: "ouro-pool-1". The kernel keeps 15 characters.
     std::string name = "ouro-pool";
 };
@@ -199,7 +204,8 @@ class thread_pool {
     /// Queues `body(arguments...)` and goes on: a future of the running loop tells what came of it.
     ///
     /// Result    as `run`. Dropping the future changes nothing.
-    /// Errors    as `run`, from the future. Throws `std::system_error` (`errc::loop_closed`).
+    /// Errors    as `run`, from the future; `errc::queue_full` when `max_waiting` jobs wait
+    ///           already. Throws `std::system_error` (`errc::loop_closed`).
     /// Cancel    cancelling the future keeps a job that has not begun from running; one that has
     ///           goes on, and what comes of it is dropped (rule 55).
     /// Lifetime  what the job refers to must live until it has run. A loop that closes does not
