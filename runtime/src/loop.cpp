@@ -118,6 +118,7 @@ loop_state::loop_state(loop& owner, const loop_options& options)
 }
 
 loop_state::~loop_state() {
+    while (timers.pop_any()) continue;  // of coroutines that are no tasks: they sleep for ever
     const std::lock_guard lock(loops_guard);
     loop_state** link = &first_loop;
     while (*link != this) link = &(*link)->next_loop;

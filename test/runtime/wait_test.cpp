@@ -8,6 +8,7 @@
 #include <coroutine>
 #include <csignal>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -378,6 +379,30 @@ BOOST_AUTO_TEST_CASE(a_foreign_coroutine_may_outlive_the_loop_that_would_have_re
         home.run_forever();
     }
     BOOST_TEST(!resumed);
+}
+
+BOOST_AUTO_TEST_CASE(a_foreign_coroutine_may_outlive_the_loop_in_which_it_sleeps) {
+    std::vector<std::string> reports;
+    bool resumed = false;
+    auto body = [&]() -> owned_coroutine {
+        co_await sleep(1h);
+        resumed = true;
+    };
+    std::optional<owned_coroutine> coroutine;
+    {
+        loop home(options_for(engine::uring));
+        home.set_exception_handler(
+            [&](loop&, const failure_report& report) { reports.push_back(report.message); });
+        home.call_soon([&] {
+            coroutine.emplace(body());
+            home.stop();
+        });
+        home.run_forever();
+    }
+    coroutine.reset();
+    BOOST_TEST(!resumed);
+    BOOST_TEST_REQUIRE(reports.size() == 1U);
+    BOOST_TEST(reports[0] == "the loop closed with 1 timers left");
 }
 
 OURO_ASYNC_TEST(an_operation_yields_its_value_or_an_error_that_names_it) {
