@@ -256,8 +256,8 @@ class loop {
     loop_handle get_handle() const noexcept;
 
     /// The pool in which `to_thread` runs its jobs; several loops may share one. Null: a pool of
-    /// the loop's own, made when it is needed. A loop that closes, or gets another one, lets its own
-    /// end without waiting (rule 60).
+    /// the loop's own, made when it is needed. A loop that closes, or gets another pool, lets its
+    /// own end without waiting (rule 60).
     void set_default_executor(std::shared_ptr<thread_pool> pool) noexcept;
 
     /// Receives events nobody awaits. Default, also restored by an empty handler: one line on
