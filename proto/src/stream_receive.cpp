@@ -103,7 +103,10 @@ void stream_transport::take_end(std::int32_t res) {
 /// nobody know. But a socket that was reset has no peer any more. (One that has sent its own end
 /// loses its peer in good order, and sends no more that could take the error away.)
 bool stream_transport::was_reset() const noexcept {
-    return !eof_sent_ && !io::peer_name(*home_, fd_);
+    if (eof_sent_ || io::peer_name(*home_, fd_)) return false;
+    // To one that came after the peer's own end the kernel says so: then no input is missing.
+    const auto left = io::get_option(*home_, fd_, SOL_SOCKET, SO_ERROR);
+    return !left || *left != EPIPE;
 }
 
 void stream_transport::take_ring_data(const op& done) {

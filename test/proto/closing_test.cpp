@@ -358,6 +358,26 @@ OURO_ASYNC_TEST(every_call_on_a_lost_connection_is_harmless) {
     }
 }
 
+// rule 306
+OURO_ASYNC_TEST(an_end_that_came_before_a_reset_is_an_end) {
+    for (const way& how : each_kind) {
+        BOOST_TEST_INFO_SCOPE(how);
+        auto on = co_await connect_recorder(how);
+        on.link->pause_reading();
+        send_now(on.peer, "bye");
+        on.peer.close();
+        co_await settle();
+        BOOST_CHECK(!on.link->write("nobody is there to read this"));
+        const auto* view = on.link->get_extra_info<const socket_view*>("socket");
+        co_await eventually([&] { return !view->peer_address(); });  // the answer is a reset
+        on.link->resume_reading();
+        co_await eventually([&] { return on.seen->lost(); });
+        BOOST_TEST(on.seen->data == "bye");
+        BOOST_TEST(on.seen->eofs == 1);
+        BOOST_TEST(!on.seen->why);
+    }
+}
+
 BOOST_AUTO_TEST_SUITE_END()
 
 }  // namespace ouro::test
