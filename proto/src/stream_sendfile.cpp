@@ -229,10 +229,14 @@ class file_writer final : public file_outlet {
     std::shared_ptr<file_protocol> between_;
 };
 
+/// Open, and not taking one already.
+bool takes_files(const transport& link) {
+    const auto receiver = link.get_protocol();
+    return !link.is_closing() && receiver && !dynamic_cast<file_protocol*>(receiver.get());
+}
+
 task<std::uint64_t> write_file(std::shared_ptr<transport> link, int file, sendfile_options how) {
-    if (link->is_closing() || !link->get_protocol()) {
-        co_return error(errc::invalid_state, "sendfile");
-    }
+    if (!takes_files(*link)) co_return error(errc::invalid_state, "sendfile");
     const reading_pause pause(*link);
     file_writer writer(link);
     co_return co_await send_file_to(writer, file, how);

@@ -153,6 +153,19 @@ OURO_ASYNC_TEST(the_figures_of_a_transport_count_its_files) {
     BOOST_TEST(on.link->statistics().bytes_sent == content.size());
 }
 
+OURO_ASYNC_TEST(a_second_file_beside_one_is_refused) {
+    for (const route over : every_route) {
+        BOOST_TEST_INFO_SCOPE(int(over));
+        auto going = co_await held_up_transfer(over);
+        const auto second = co_await as_result(send_shared(going.on.link, file_of("second")));
+        BOOST_CHECK((!second && second.error() == errc::invalid_state));
+        going.on.peer->resume_reading();
+        const std::uint64_t count = co_await std::move(going.sending);
+        co_await eventually([&] { return going.on.far->data.size() == count; });
+        BOOST_TEST((going.on.far->data == std::string(count, 'x')));
+    }
+}
+
 // rule 652
 OURO_ASYNC_TEST(a_write_beside_a_carried_file_is_refused) {
     auto on = co_await connect_route(route::carried, true);
