@@ -203,7 +203,9 @@ result<direction::want> direction::held_up(error why, want what) {
 result<direction::want> direction::end_of_input() {
     const bool still_sends = opposite_ && !opposite_->ended_;
     if (still_sends && !io::peer_name(*from_.home, from_.fd)) {
-        return failed(error::from_errno(ECONNRESET), from_);
+        // To one that came after the peer's own end the kernel says so: then no input is missing.
+        const auto left = io::get_option(*from_.home, from_.fd, SOL_SOCKET, SO_ERROR);
+        if (!left || *left != EPIPE) return failed(error::from_errno(ECONNRESET), from_);
     }
     ended_ = true;
     if (both_.failed) return want::nothing;

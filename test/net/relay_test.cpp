@@ -250,6 +250,19 @@ OURO_ASYNC_TEST(a_reset_whose_error_is_gone_is_no_end) {
     co_await expect_usable(on);
 }
 
+OURO_ASYNC_TEST(an_end_that_came_before_a_reset_is_passed_on) {
+    const auto on = co_await make_chain(kind::tcp);
+    co_await on.client->send_all(as_bytes("the last question"));
+    on.client->close();
+    co_await on.one->send_all(as_bytes("nobody is there to read this"));
+    co_await eventually([one = on.one] { return !one->peer_address(); });  // the answer is a reset
+    auto relaying = spawn(relay_on(on));
+    BOOST_TEST(co_await read_to_end(on.server) == "the last question");
+    BOOST_TEST(on.moved->there == 17U);
+    on.server->close();
+    (void)co_await as_result(relaying.join());
+}
+
 // faults 11, 58
 OURO_ASYNC_TEST(a_cancelled_relay_leaves_the_sockets_as_they_are) {
     for (const bool is_full : {false, true}) {
