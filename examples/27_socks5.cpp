@@ -123,10 +123,7 @@ ouro::task<> proxy(ouro::stream_reader reader, ouro::stream_writer writer) {
     }
     answer(client.writer, reply::succeeded,
            server->writer.get_extra_info<ouro::address>("sockname"));
-    const auto ended = co_await ouro::as_result(relay(client, *server));
-    if (ended) co_return;
-    client.writer.transport().abort();
-    server->writer.transport().abort();
+    co_await relay(client, *server);
 }
 
 ouro::task<int> serve(ouro::address where) {

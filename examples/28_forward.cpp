@@ -44,14 +44,9 @@ ouro::task<> forward(target to, ouro::stream_reader reader, ouro::stream_writer 
     auto server = co_await ouro::as_result(reach(to));
     if (!server) {
         std::fprintf(stderr, "%s\n", server.error().message().c_str());
-        client.writer.transport()
-            .abort();  // so that the client sees a failure, not an empty answer
-        co_return;
+        co_return reset(client);  // an end would be an empty answer
     }
-    const auto ended = co_await ouro::as_result(relay(client, *server));
-    if (ended) co_return;
-    client.writer.transport().abort();
-    server->writer.transport().abort();
+    co_await relay(client, *server);
 }
 
 int main(int argc, char** argv) {

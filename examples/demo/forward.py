@@ -4,7 +4,8 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
-from peers import echo_through, python_echo, python_http
+from peers import (echo_through, expect_cut, expect_reset, python_cutter, python_echo,
+                   python_http)
 from tools import (Talker, ends_in_order, expect, folder_for_sockets, needs, refuses_nonsense,
                    run_tool, started)
 from wire import MIB, PATIENCE_SECONDS
@@ -43,10 +44,17 @@ async def nobody_there(step) -> str:
             step.doing = "asked for a target where nobody listens"
             reader, writer = await connect(place)
             writer.write(b"anybody there?")
-            with suppress(ConnectionResetError):  # depends on whether our bytes were read
-                expect(step, await asyncio.wait_for(reader.read(), PATIENCE_SECONDS), b"")
+            await expect_reset(step, reader)
             writer.close()
-    return "three clients let go, without a byte"
+    return "three clients reset, without a byte"
+
+
+async def cut_short(step) -> str:
+    """a target that resets in the middle of its answer: so does the forwarder"""
+    async with python_cutter() as port:
+        async with started(step, str(step.server.binary), "0", f"127.0.0.1:{port}") as place:
+            await expect_cut(step, await connect(place))
+    return "half an answer and a reset: that is what came"
 
 
 @needs("curl")
@@ -96,5 +104,5 @@ async def interrupted(step) -> str:
 
 
 CHECKS = {"command-line": command_line, "there-and-back": there_and_back,
-          "nobody-there": nobody_there, "curl-unix": curl_unix, "socat-unix": socat_unix,
-          "interrupted": interrupted}
+          "nobody-there": nobody_there, "cut-short": cut_short, "curl-unix": curl_unix,
+          "socat-unix": socat_unix, "interrupted": interrupted}

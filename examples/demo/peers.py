@@ -1,13 +1,17 @@
 """Servers of CPython for those that pass connections on."""
 
 import asyncio
+import socket
+import struct
 import threading
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from wire import CHUNK_BYTES, MIB, Comparer, Target, send_in_chunks, together
+from tools import expect
+from wire import (CHUNK_BYTES, MIB, PATIENCE_SECONDS, Comparer, Failed, Target, send_in_chunks,
+                  together)
 
 
 @asynccontextmanager
@@ -28,6 +32,38 @@ async def python_echo(host: str = "127.0.0.1"):
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, *_) -> None:
         pass
+
+
+@asynccontextmanager
+async def python_cutter():
+    """A server that answers "half" and then resets; yields its port."""
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"half")
+        await reader.readexactly(1)  # the answer is there
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def expect_cut(step, streams) -> None:
+    """Reads half an answer, and then meets a reset: an end would make it look whole."""
+    reader, writer = streams
+    step.doing = "read half an answer of a server that then reset"
+    expect(step, await reader.readexactly(4), b"half")
+    writer.write(b"!")
+    await expect_reset(step, reader)
+    writer.close()
+
+
+async def expect_reset(step, reader: asyncio.StreamReader) -> None:
+    try:
+        heard = await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
+    except ConnectionResetError:
+        return
+    raise Failed(step.doing, "a reset", f"{heard!r} and an end")
 
 
 @contextmanager

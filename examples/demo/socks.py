@@ -6,7 +6,7 @@ import socket
 import struct
 from pathlib import Path
 
-from peers import echo_through, python_echo, python_http
+from peers import echo_through, expect_cut, python_cutter, python_echo, python_http
 from tools import ends_in_order, expect, needs, refuses_nonsense, run_tool
 from wire import KIB, MIB, Failed
 
@@ -89,6 +89,15 @@ async def refusals(step) -> str:
     return "closed ports, unknown names, BIND, SOCKS4 and passwords"
 
 
+async def cut_short(step) -> str:
+    """a server that resets in the middle of its answer: so does the proxy"""
+    async with python_cutter() as port:
+        code, streams = await ask(step, place("127.0.0.1", port))
+        expect(step, code, SUCCEEDED)
+        await expect_cut(step, streams)
+    return "half an answer and a reset: that is what came"
+
+
 async def many(step) -> str:
     """a hundred at once"""
     async with python_echo() as port:
@@ -125,6 +134,5 @@ async def interrupted(step) -> str:
                                answer=b"\5\0")
 
 
-CHECKS = {"command-line": command_line, "kinds": kinds, "refusals": refusals, "many": many,
-          "curl": curl,
-          "interrupted": interrupted}
+CHECKS = {"command-line": command_line, "kinds": kinds, "refusals": refusals,
+          "cut-short": cut_short, "many": many, "curl": curl, "interrupted": interrupted}
