@@ -1,7 +1,8 @@
 // A client: sends a pattern to an echo service, reads it back at the same time and compares every
 // byte.
+#include <charconv>
+#include <concepts>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 
 #include <ouro/ouro.hpp>
@@ -45,11 +46,18 @@ ouro::task<int> check(std::string host, std::uint16_t port, std::size_t total) {
     co_return 0;
 }
 
+/// Reads all of `text` as a number that fits.
+bool read(std::string_view text, std::unsigned_integral auto& number) {
+    const auto [end, why] = std::from_chars(text.data(), text.data() + text.size(), number);
+    return why == std::errc() && end == text.data() + text.size();
+}
+
 int main(int argc, char** argv) {
-    if (argc != 4) {
+    std::uint16_t port = 0;
+    std::uint32_t mebibytes = 0;
+    if (argc != 4 || !read(argv[2], port) || !read(argv[3], mebibytes)) {
         std::fprintf(stderr, "usage: %s HOST PORT MEBIBYTES\n", argv[0]);
         return 2;
     }
-    return ouro::run(check, std::string(argv[1]), static_cast<std::uint16_t>(std::atoi(argv[2])),
-                     std::strtoull(argv[3], nullptr, 10) << 20);
+    return ouro::run(check, std::string(argv[1]), port, std::size_t{mebibytes} << 20);
 }

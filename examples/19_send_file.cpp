@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -28,7 +27,10 @@ class file_server final : public ouro::protocol {
   private:
     static ouro::task<> serve(std::shared_ptr<ouro::transport> link, std::string path) {
         const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-        if (file < 0) co_return link->abort();
+        if (file < 0) {
+            std::perror(path.c_str());
+            co_return link->abort();
+        }
         const auto sent = co_await ouro::as_result(ouro::sendfile(link, file));
         ::close(file);
         if (!sent) std::fprintf(stderr, "%s\n", sent.error().message().c_str());
@@ -61,8 +63,9 @@ ouro::task<int> serve_itself(std::string path) {
     co_return one == expected&& other == expected && !expected.empty() ? 0 : 1;
 }
 
-ouro::task<int> serve_for_ever(std::string path, std::uint16_t port) {
-    auto server = co_await ouro::create_server(serving(path), "127.0.0.1", port);
+ouro::task<int> serve_for_ever(std::string path, std::string port) {
+    const auto where = co_await ouro::address::parse("127.0.0.1:" + port);
+    auto server = co_await ouro::create_server(serving(path), where);
     std::printf("serving on port %d\n", server.addresses().front().port());
     std::fflush(stdout);
     co_await server.serve_forever();
@@ -72,10 +75,14 @@ ouro::task<int> serve_for_ever(std::string path, std::uint16_t port) {
 }  // namespace
 
 int main(int count, char** words) {
-    if (count == 3) {
-        return ouro::run([words] {
-            return serve_for_ever(words[1], static_cast<std::uint16_t>(std::atoi(words[2])));
-        });
+    if (count == 1) return ouro::run([words] { return serve_itself(words[0]); });
+    if (count != 3) {
+        std::fprintf(stderr, "usage: %s [FILE PORT]\n", words[0]);
+        return 2;
     }
-    return ouro::run([words] { return serve_itself(words[0]); });
+    if (::access(words[1], R_OK) != 0) {
+        std::perror(words[1]);
+        return 1;
+    }
+    return ouro::run([words] { return serve_for_ever(words[1], words[2]); });
 }

@@ -1,6 +1,7 @@
 // The service on real sockets. Without arguments it serves, asks and breaks its own connections.
+#include <charconv>
+#include <concepts>
 #include <cstdio>
-#include <cstdlib>
 #include <string_view>
 #include <vector>
 
@@ -11,6 +12,12 @@ constexpr const char* usage =
        10_retry serve [PORT]       serve on 127.0.0.1 until stopped
        10_retry add PORT AMOUNT... add each amount, asking until it is answered
 )";
+
+/// Reads all of `text` as a number that fits.
+bool read(std::string_view text, std::integral auto& number) {
+    const auto [end, why] = std::from_chars(text.data(), text.data() + text.size(), number);
+    return why == std::errc() && end == text.data() + text.size();
+}
 
 ouro::address local(std::uint16_t port) { return *ouro::address::from_ip("127.0.0.1", port); }
 
@@ -67,14 +74,13 @@ ouro::task<int> try_it() {
 
 int main(int argc, char** argv) {
     const std::string_view what = argc > 1 ? argv[1] : "";
-    const auto port = static_cast<std::uint16_t>(argc > 2 ? std::atoi(argv[2]) : 0);
+    std::uint16_t port = 0;
+    bool understood = argc <= 2 || read(argv[2], port);
+    std::vector<long> amounts;
+    for (int i = 3; i < argc; ++i) understood = read(argv[i], amounts.emplace_back()) && understood;
     if (argc == 1) return ouro::run(try_it);
-    if (what == "serve" && argc <= 3) return ouro::run(serve, port);
-    if (what == "add" && argc > 3) {
-        std::vector<long> amounts;
-        for (int i = 3; i < argc; ++i) amounts.push_back(std::atol(argv[i]));
-        return ouro::run(add, port, amounts);
-    }
+    if (understood && what == "serve" && argc <= 3) return ouro::run(serve, port);
+    if (understood && what == "add" && argc > 3) return ouro::run(add, port, amounts);
     const bool asked = what == "--help" && argc == 2;
     std::fputs(usage, asked ? stdout : stderr);
     return asked ? 0 : 2;
