@@ -1,6 +1,8 @@
 // A TCP proxy that copies nothing: what one side receives is a lease, which the other one sends.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <memory>
 #include <optional>
 #include <utility>
@@ -27,6 +29,14 @@ class side final : public ouro::lease_protocol, public std::enable_shared_from_t
         other->link_->resume_reading();
     }
     ouro::transport& link() { return *link_; }
+    /// Ends the connection with a reset: its peer would take what it got for everything if it met
+    /// an end.
+    void reset() {
+        const linger none{.l_onoff = 1, .l_linger = 0};
+        const auto* on = link_->get_extra_info<const ouro::socket_view*>("socket");
+        ::setsockopt(on->fd(), SOL_SOCKET, SO_LINGER, &none, sizeof none);
+        link_->abort();
+    }
 
     void connection_made(std::shared_ptr<ouro::transport> link) override {
         link_ = std::move(link);
@@ -52,7 +62,7 @@ class side final : public ouro::lease_protocol, public std::enable_shared_from_t
     void connection_lost(ouro::error why) override {
         if (const auto other = std::exchange(other_, nullptr)) {
             other->other_ = nullptr;
-            why ? other->link_->abort() : other->link_->close();
+            why ? other->reset() : other->link_->close();
         }
     }
 
@@ -68,9 +78,9 @@ inline ouro::task<> bring_together(std::shared_ptr<side> front, ouro::address ta
     auto reached = co_await ouro::as_result(
         ouro::create_connection([] { return std::make_shared<side>(); }, target));
     if (!reached) {
-        front->link().abort();
+        front->reset();
     } else if (front->link().is_closing()) {
-        reached->transport->abort();
+        reached->protocol->reset();
     } else {
         side::join(front, reached->protocol);
     }
