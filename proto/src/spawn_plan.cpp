@@ -97,13 +97,15 @@ result<> move_above_standard(loop& home, int (&ends)[2]) {
 }  // namespace
 
 result<> spawn_plan::make_pipes(int (&ours)[3]) {
+    const auto naming = [this](const error& why) {
+        return error(why.code(),
+                     words([this] { return "run " + arguments_[0] + " (make a pipe)"; }));
+    };
     for (int fd = 0; fd <= STDERR_FILENO; ++fd) {
         if (wanted(fd).what() != kind::pipe) continue;
         int ends[2];
-        if (auto made = io::make_pipe(home_, ends); !made) {
-            return made.error().while_doing("make a pipe for " + arguments_.front());
-        }
-        if (auto moved = move_above_standard(home_, ends); !moved) return moved;
+        if (auto made = io::make_pipe(home_, ends); !made) return naming(made.error());
+        if (auto moved = move_above_standard(home_, ends); !moved) return naming(moved.error());
         ours[fd] = ends[fd == STDIN_FILENO ? 1 : 0];
         theirs_[fd] = ends[fd == STDIN_FILENO ? 0 : 1];
     }

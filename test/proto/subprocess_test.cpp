@@ -217,6 +217,28 @@ OURO_ASYNC_TEST(a_program_that_cannot_run_is_named_with_the_step_that_failed) {
     BOOST_TEST(closed.doing() == "run true (pass descriptor 2000000)");
 }
 
+namespace {
+
+task<> make_no_pipe() {
+    const auto made = co_await as_result(
+        subprocess_exec([] { return std::make_shared<subprocess_protocol>(); }, {"true"}));
+    BOOST_REQUIRE(!made);
+    BOOST_TEST((made.error() == std::errc::too_many_files_open));
+    BOOST_TEST(made.error().doing() == "run true (make a pipe)");
+}
+
+}  // namespace
+
+// rule 520
+BOOST_AUTO_TEST_CASE(a_lack_of_descriptors_names_the_program_in_a_simulation) {
+    for (const std::size_t most : {1U, 5U}) {
+        auto settings = loopback(1);
+        settings.descriptor_limit = most;
+        testing::simulation world(settings);
+        run_with(world.options(options_for(engine::sim)), &make_no_pipe);
+    }
+}
+
 // rule 521
 OURO_ASYNC_TEST(many_children_one_after_the_other_leave_nothing) {
     for (int i = 0; i < 30; ++i) {
