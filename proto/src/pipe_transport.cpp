@@ -51,7 +51,7 @@ namespace {
 /// What kind `fd` is, if a transport can have it.
 result<io::file_kind> usable_kind(loop& home, int fd, pipe_files allowed) {
     auto kind = io::kind_of(home, fd);
-    if (!kind) return kind.error().while_doing("connect a pipe");
+    if (!kind) return error(kind.error().code(), "connect a pipe");
     const bool file = *kind == io::file_kind::regular;
     if (*kind == io::file_kind::other || (file && allowed != pipe_files::any)) {
         return error(errc::value_error, "connect a pipe: fd " + std::to_string(fd) +

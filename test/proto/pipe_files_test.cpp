@@ -77,7 +77,10 @@ OURO_KERNEL_TEST(files_are_refused_and_stay_open, "is about files") {
         BOOST_TEST(is_open(fd));
         ::close(fd);
     }
-    BOOST_CHECK((co_await as_result(reading_from(-1))).error() == std::errc::bad_file_descriptor);
+    const auto none = co_await as_result(reading_from(-1));
+    BOOST_REQUIRE(!none);
+    BOOST_CHECK(none.error() == std::errc::bad_file_descriptor);
+    BOOST_TEST(none.error().doing() == "connect a pipe");
 }
 
 // rules 478, 479
