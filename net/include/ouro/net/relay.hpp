@@ -37,7 +37,8 @@ struct relay_options {
 ///
 /// The bytes do not come to user space, except where the kernel cannot carry them, or has no
 /// descriptor for a pipe: then they are copied. A receiver that is slow stops its sender once the
-/// buffers of both sockets and the pipe are full.
+/// buffers of both sockets and the pipe are full; that such a sender is gone is noticed when there
+/// is room again, or by `idle_timeout`.
 ///
 /// Result    how many bytes went each way.
 /// Errors    `errc::value_error` for the same socket twice or one that is no stream; what receive

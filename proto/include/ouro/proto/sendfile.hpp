@@ -17,7 +17,8 @@ namespace ouro {
 /// Meanwhile reading is paused. While the kernel carries, `write` and its kin are refused
 /// (`errc::invalid_state`, rule 652), and `close` ends the transfer as `abort` does. While bytes
 /// are written, callbacks go to a protocol of the transfer's own; the receiver that was there hears
-/// of `connection_lost`, and comes back at the end (rule 658).
+/// of `connection_lost`, and comes back at the end (rule 658): who sets another one meanwhile takes
+/// the transfer's away, which then waits for ever.
 ///
 /// Result    how many bytes were sent. The position of the file is then behind them, however it
 ///           ends (rule 648).
