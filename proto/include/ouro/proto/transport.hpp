@@ -119,6 +119,9 @@ class write_transport : public virtual base_transport {
     virtual bool can_write_eof() const noexcept = 0;
     /// Drops what is queued and ends the connection soon; `connection_lost` comes without error
     /// (rule 355).
+    ///
+    /// The peer meets an end, or a reset if something it sent was not received. SO_LINGER with a
+    /// time of 0, set on the "socket" before, makes it a reset in any case (TCP).
     virtual void abort() = 0;
     /// When to pause and resume the protocol; a missing one follows from the other: low is a
     /// quarter of high (rule 270).
