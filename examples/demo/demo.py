@@ -326,6 +326,8 @@ async def run(demo: Demo) -> None:
 
 
 def main(argv: list[str]) -> int:
+    # Ignored by what a shell runs in the background, and then by what that starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     options, report = parse(argv), Report()
     if problem := why_not(options):
         print(f"demo: {problem}", file=sys.stderr)

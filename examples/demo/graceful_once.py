@@ -79,5 +79,7 @@ def the_second_signal_ends_it_at_once(binary):
         assert "14_graceful.cpp:" in errors, errors
 
 
+# Ignored by what a shell runs in the background, and then by what that starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 answers_what_it_was_asked(sys.argv[1])
 the_second_signal_ends_it_at_once(sys.argv[1])
