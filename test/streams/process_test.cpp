@@ -136,6 +136,7 @@ OURO_ASYNC_TEST(a_child_that_writes_without_end_is_stopped_at_the_limit) {
     BOOST_TEST((all.error() == errc::limit_overrun));
     BOOST_TEST(!child->return_code().has_value());
     BOOST_TEST(!child->kill());
+    (void)co_await child->out->read();  // what is left may be more than the reader takes by itself
     BOOST_TEST(co_await child->wait() == -SIGKILL);
 }
 
