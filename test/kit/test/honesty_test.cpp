@@ -13,7 +13,7 @@ namespace ouro::test {
 namespace {
 
 // A script that takes longer hangs: it is told so and goes on with what was cancelled.
-constexpr auto patience = std::chrono::seconds(5);
+constexpr auto patience = std::chrono::seconds(60);
 constexpr std::uint64_t last_seed = 20;
 
 /// The limit of descriptors of this process, for a while.
