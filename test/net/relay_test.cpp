@@ -313,21 +313,43 @@ OURO_ASYNC_TEST(closing_either_socket_ends_a_relay_whatever_it_waits_for) {
     }
 }
 
+namespace {
+
+task<> note_the_longest_turn(std::shared_ptr<clock::duration> longest) {
+    const loop& home = loop::current();
+    for (auto before = home.time();; before = home.time()) {
+        co_await sleep(1ms);
+        *longest = std::max(*longest, home.time() - before);
+    }
+}
+
+}  // namespace
+
 OURO_ASYNC_TEST(a_relay_in_which_nothing_moves_times_out_and_a_byte_puts_that_off) {
-    const auto on = co_await make_chain(kind::tcp);
-    constexpr auto silence = 40ms;
-    auto relaying = spawn(relay_on(on, {.idle_timeout = silence}));
-    co_await sleep(silence / 2);
-    const auto sent = loop::current().time();
-    co_await on.server->send_all(as_bytes("x"));
-    const auto ended = co_await as_result(relaying.join());
-    BOOST_REQUIRE(!ended);
-    BOOST_CHECK(ended.error() == std::errc::timed_out);
-    BOOST_TEST(text_has(ended.error(), "nothing moved for 40 ms"));
-    BOOST_CHECK(loop::current().time() >= sent + silence);
-    BOOST_TEST(on.moved->back == 1U);
-    BOOST_TEST(co_await read_some(on.client) == "x");
-    co_await expect_usable(on);
+    const loop& home = loop::current();
+    for (auto silence = 40ms;; silence *= 4) {
+        const auto on = co_await make_chain(kind::tcp);
+        const auto longest = std::make_shared<clock::duration>();
+        auto watching = spawn(note_the_longest_turn(longest));
+        auto relaying = spawn(relay_on(on, {.idle_timeout = silence}));
+        co_await sleep(silence / 2);
+        const auto sent = home.time();
+        co_await on.server->send_all(as_bytes("x"));
+        const auto ended = co_await as_result(relaying.join());
+        BOOST_REQUIRE(!ended);
+        BOOST_CHECK(ended.error() == std::errc::timed_out);
+        watching.cancel();
+        (void)co_await as_result(watching.join());
+        // While the machine stands still, a byte does not move though it was sent.
+        if (*longest > silence / 4 && silence < 1min) continue;
+        BOOST_TEST(text_has(ended.error(), "nothing moved for "));
+        if (silence == 40ms) BOOST_TEST(text_has(ended.error(), "nothing moved for 40 ms"));
+        BOOST_CHECK(home.time() >= sent + silence);
+        BOOST_TEST(on.moved->back == 1U);
+        BOOST_TEST(co_await read_some(on.client) == "x");
+        co_await expect_usable(on);
+        break;
+    }
 }
 
 OURO_ASYNC_TEST(a_relay_that_is_not_silent_ends_as_ever) {
