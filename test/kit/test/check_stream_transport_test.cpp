@@ -426,13 +426,20 @@ task<> expect_found(std::span<const flaw_row> rows) {
     for (const flaw_row& each : rows) {
         conformance_options options;
         options.only = each.check;
-        options.patience = std::chrono::milliseconds(200);
         options.pressure_bytes = 8 * 1024 * 1024;
+        options.patience = std::chrono::seconds(60);
         expect_passed(co_await check_stream_transport(flawed_pairs(flaw::none), options));
-        const auto report = co_await check_stream_transport(flawed_pairs(each.of), options);
-        BOOST_TEST(!report.passed());
-        BOOST_CHECK_MESSAGE(report.describe().find(each.finding) != std::string::npos,
-                            "not a word of `" << each.finding << "` in: " << report.describe());
+        // Most are found when patience ends; a machine that is slower than that is given more.
+        std::string found;
+        for (const int patience_ms : {200, 2000, 20'000}) {
+            options.patience = std::chrono::milliseconds(patience_ms);
+            const auto report = co_await check_stream_transport(flawed_pairs(each.of), options);
+            BOOST_TEST(!report.passed());
+            found = report.describe();
+            if (found.find(each.finding) != std::string::npos) break;
+        }
+        BOOST_CHECK_MESSAGE(found.find(each.finding) != std::string::npos,
+                            "not a word of `" << each.finding << "` in: " << found);
     }
 }
 
