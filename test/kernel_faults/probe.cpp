@@ -34,7 +34,7 @@ constexpr std::size_t small_bytes = 300;
 constexpr std::size_t big_bytes = 400'000;  // more than the sockets of one connection hold
 constexpr unsigned posts_expected = 64;
 constexpr unsigned cancel_rounds = 8;
-constexpr auto patience = 8s;
+constexpr auto patience = 60s;
 
 [[noreturn]] void give_up(const std::string& why, int code) {
     std::fprintf(stderr, "probe: %s\n", why.c_str());
