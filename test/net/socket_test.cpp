@@ -132,6 +132,7 @@ OURO_ASYNC_TEST(both_directions_work_at_the_same_time) {
 OURO_ASYNC_TEST(connections_are_made_over_ipv6_and_unix_too) {
     for (const std::string& where :
          {std::string("[::1]:0"), "unix:@ouro-test-" + std::to_string(::getpid())}) {
+        if (where.starts_with("[::1]") && !co_await has_ipv6()) continue;
         auto listener = co_await listening(where);
         auto client = co_await connected_to(co_await listener.local_address());
         auto server = co_await listener.accept();
@@ -156,6 +157,7 @@ OURO_ASYNC_TEST(a_refused_connect_fails_with_the_address_in_its_text) {
 // rules 666, 667
 OURO_ASYNC_TEST(a_host_is_looked_up_for_the_family_of_the_socket) {
     for (const std::string& where : {std::string("127.0.0.1:0"), std::string("[::1]:0")}) {
+        if (where.starts_with("[::1]") && !co_await has_ipv6()) continue;
         auto listener = co_await listening(where);
         const address at = co_await listener.local_address();
         for (const std::string& host : {at.host(), std::string("localhost")}) {

@@ -93,8 +93,9 @@ OURO_ASYNC_TEST(the_failures_of_all_addresses_become_one_error) {
     auto outcome = co_await as_result(create_connection(
         [] { return make_recorder(kind::streaming)->as_protocol(); }, "", where.port()));
     BOOST_REQUIRE(!outcome.has_value());
-    BOOST_CHECK(outcome.error() == std::errc::connection_refused);
-    if (found.size() == 1) co_return;
+    // Of no address of the family, where that is not there.
+    BOOST_CHECK((outcome.error() == std::errc::connection_refused || !co_await has_ipv6()));
+    if (found.size() == 1 || !co_await has_ipv6()) co_return;
     BOOST_TEST(outcome.error().causes().size() == found.size());
     BOOST_TEST(outcome.error().message().starts_with("connect [::1]:"));
     BOOST_TEST(outcome.error().message().find("; " + where.to_string()) != std::string::npos);

@@ -112,9 +112,11 @@ OURO_ASYNC_TEST(an_empty_host_means_all_interfaces_of_both_families) {
         BOOST_TEST(places[i].host() == (v6 ? "::" : "0.0.0.0"));
         BOOST_TEST(places[i].port() != 0);
         if (v6) BOOST_TEST(co_await at.sockets()[i]->get_option(IPPROTO_IPV6, IPV6_V6ONLY) == 1);
+        if (v6 && !co_await has_ipv6()) continue;
+        const std::size_t before = all.size();
         auto client =
             co_await dial(co_await address::from_ip(v6 ? "::1" : "127.0.0.1", places[i].port()));
-        co_await eventually([&] { return all.size() == i + 1; });
+        co_await eventually([&] { return all.size() == before + 1; });
     }
     at.close();
     at.abort_clients();

@@ -116,6 +116,12 @@ task<> eventually(std::function<bool()> holds) {
     }
 }
 
+task<bool> has_ipv6() {
+    auto tried = socket::open(loop::current(), AF_INET6);
+    const address where = co_await address::parse("[::1]:0");
+    co_return tried && tried->bind(where);
+}
+
 task<std::pair<socket, socket>> tcp_pair() {
     loop& home = loop::current();
     auto listener = co_await socket::open(home, AF_INET);

@@ -47,6 +47,8 @@ task<> settle(int turns = 5);
 
 /// Waits until `holds`; the test fails when it does not within some seconds.
 task<> eventually(std::function<bool()> holds);
+/// Whether there is an address ::1: in a simulation always, in a container not always.
+task<bool> has_ipv6();
 
 /// Two connected TCP sockets on loopback.
 task<std::pair<socket, socket>> tcp_pair();
