@@ -286,11 +286,12 @@ BOOST_AUTO_TEST_CASE(an_accept_without_descriptors_left_fails_and_works_again_la
             co_await listener.listen();
             auto client = co_await socket::open(home, AF_INET);
             co_await client.connect(co_await listener.local_address());
-            const rlimit none{0, 4096};
+            rlimit wide{};
+            ::getrlimit(RLIMIT_NOFILE, &wide);
+            const rlimit none{0, wide.rlim_max};
             ::setrlimit(RLIMIT_NOFILE, &none);
             const auto refused = co_await as_result(listener.accept());
             const auto unmade = socket::open(home, AF_INET);
-            const rlimit wide{4096, 4096};
             ::setrlimit(RLIMIT_NOFILE, &wide);
             if (refused || refused.error() != std::errc::too_many_files_open) co_return 1;
             if (unmade || unmade.error() != std::errc::too_many_files_open) co_return 2;
@@ -310,15 +311,22 @@ BOOST_AUTO_TEST_CASE(little_locked_memory_gives_a_smaller_ring_or_an_error_that_
         return in_child([bytes] {
             const rlimit limit{bytes, bytes};
             ::setrlimit(RLIMIT_MEMLOCK, &limit);
-            // An ordinary user: root's rings are not counted.
-            if (::geteuid() == 0 && ::setresuid(65534, 65534, 65534) != 0) return 60;
+            // An ordinary user, as root's rings are not counted, and one that has no others.
+            const uid_t user = 60'000 + static_cast<uid_t>(::getppid()) % 5000;
+            if (::geteuid() == 0 && ::setresuid(user, user, user) != 0) return 60;
             return try_to_make_a_loop();
         });
     };
     const auto nothing = with_locked_bytes(0);
     BOOST_TEST((nothing.exit_code == 50 || nothing.exit_code == 0));
     if (nothing.exit_code == 50) BOOST_TEST(contains(nothing.errors, "ulimit -l"));
-    BOOST_TEST(with_locked_bytes(1024 * 1024).exit_code == 0);
+    // What an ordinary user has in other processes counts as well, and for a moment what it had.
+    auto little = with_locked_bytes(1024 * 1024);
+    for (int tries = 0; little.exit_code == 50 && tries < 200; ++tries) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        little = with_locked_bytes(1024 * 1024);
+    }
+    BOOST_TEST(little.exit_code == 0);
 }
 
 // fault 83

@@ -2,9 +2,11 @@
 #include "async_test.hpp"
 
 #include <malloc.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <vector>
 
 #include <ouro/proto/server.hpp>
@@ -13,9 +15,18 @@
 namespace ouro::test {
 namespace {
 
-constexpr std::size_t count = 1000;
+constexpr std::size_t most_count = 1000;
 // Pools and tables are there once so many have come.
 constexpr std::size_t warm_up = 200;
+
+/// As many connections, with both their ends in this process, as its descriptors allow.
+std::size_t possible_count() {
+    constexpr std::size_t others = 100;
+    rlimit allowed{};
+    ::getrlimit(RLIMIT_NOFILE, &allowed);
+    const auto possible = (static_cast<std::size_t>(allowed.rlim_cur) - others) / 2 - warm_up;
+    return std::min(most_count, possible);
+}
 
 class echo final : public protocol {
     void connection_made(std::shared_ptr<transport> link) override { link_ = std::move(link); }
@@ -63,6 +74,7 @@ class clients {
 /// (Under a sanitizer, which has a heap of its own, these are none.)
 task<std::size_t> bytes_at_rest(server at) {
     clients those(at.addresses().at(0));
+    const std::size_t count = possible_count();
     co_await those.come(warm_up);
     const std::size_t before = ::mallinfo2().uordblks;
     co_await those.come(count);
