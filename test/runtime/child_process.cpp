@@ -13,7 +13,7 @@
 namespace ouro::test {
 namespace {
 
-constexpr unsigned patience_seconds = 20;
+constexpr unsigned patience_seconds = 60;
 
 std::string content_of(int file) {
     std::string text;

@@ -11,7 +11,7 @@ namespace ouro::test {
 namespace {
 
 // A test that takes longer hangs.
-constexpr auto patience = std::chrono::seconds(40);
+constexpr auto patience = std::chrono::seconds(120);
 constexpr int most_farewell_turns = 500;
 
 std::vector<failure_report> reports;

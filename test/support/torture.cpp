@@ -299,7 +299,7 @@ class fail_allocations final : public mode {
                           .patience = real_patience});
         // The thread of a name look-up may still hold its record.
         const auto left = [&] { return allocation_faults::live_blocks() - blocks_before; };
-        for (int wait = 0; left() > 0 && at && wait < 100; ++wait) ::usleep(1000);
+        for (int wait = 0; left() > 0 && at && wait < 5000; ++wait) ::usleep(1000);
         const auto more = left();
         if (at && more > 0 && settled_ && found.violations.empty()) {
             found.violations.push_back("left " + std::to_string(more) + " heap blocks");
