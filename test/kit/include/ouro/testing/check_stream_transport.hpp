@@ -39,7 +39,7 @@ struct conformance_options {
     /// The most that is written before a peer that does not read must make the queue grow.
     std::size_t pressure_bytes = 32 * 1024 * 1024;
     /// How long, on the loop's clock, a thing may take that must happen.
-    std::chrono::milliseconds patience = std::chrono::seconds(5);
+    std::chrono::milliseconds patience = std::chrono::seconds(30);
     /// How long nothing must happen where nothing may happen.
     std::chrono::milliseconds quiet_time = std::chrono::milliseconds(5);
     /// Runs only the checks whose name contains this.
