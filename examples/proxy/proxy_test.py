@@ -9,6 +9,7 @@ usage: proxy_test.py PROXY [--reports]
 import hashlib
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -181,6 +182,27 @@ def a_slow_reader_slows_the_sender_down(binary):
             check(received == total, f"{received} of {total} bytes came")
 
 
+def a_stop_loses_nothing(binary):
+    """Nor does a debugger, or a machine that sleeps: a send that waits is interrupted by them."""
+    total = 32 * MEBIBYTE
+
+    def flood(connection):
+        with connection:
+            receive_all(connection)
+            connection.sendall(bytes(total))
+
+    upstream = Upstream(flood)
+    with Proxy(binary, upstream.port) as proxy, proxy.connect() as client:
+        client.shutdown(socket.SHUT_WR)  # for such a peer a worker of the kernel waits for room
+        time.sleep(0.5)
+        for _ in range(3):
+            for how in (signal.SIGSTOP, signal.SIGCONT):
+                proxy.process.send_signal(how)
+                time.sleep(0.2)
+        received = len(receive_all(client))
+        check(received == total, f"{received} of {total} bytes came")
+
+
 def a_reset_of_one_side_is_one_of_the_other(binary):
     begun, ended = threading.Event(), threading.Event()
 
@@ -219,8 +241,8 @@ def main():
     binary, *options = sys.argv[1:]
     of_its_kind = it_says_what_it_moved if options == ["--reports"] else it_copies_nothing
     for test in (an_answer_comes_after_half_a_close, bytes_cross_both_ways_at_once,
-                 a_slow_reader_slows_the_sender_down, a_reset_of_one_side_is_one_of_the_other,
-                 of_its_kind):
+                 a_slow_reader_slows_the_sender_down, a_stop_loses_nothing,
+                 a_reset_of_one_side_is_one_of_the_other, of_its_kind):
         test(binary)
         print(test.__name__.replace("_", " "))
 

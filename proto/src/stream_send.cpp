@@ -108,7 +108,8 @@ void stream_transport::sent_otherwise(std::int32_t res) noexcept {
         queue_.consume(taken);
         return settle();
     }
-    if (res < 0 && res != -EAGAIN) return end(error::from_errno(-res, "send"));
+    // EINTR: it blocked a worker of the kernel while the process was stopped; nothing of it went.
+    if (res < 0 && res != -EAGAIN && res != -EINTR) return end(error::from_errno(-res, "send"));
     full_ = taken < transmit_op::length;  // what was offered; more may have been queued since
     queue_.consume(taken);
     clock::time_point queued_at = turn_time(*home_);
