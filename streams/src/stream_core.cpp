@@ -13,6 +13,12 @@ namespace {
 constexpr wait_kind closed_kind{"wait_closed", &closed_wait::leave, nullptr,
                                 &closed_wait::describe};
 
+/// Those of a read `until` or `until_any`.
+std::span<const std::string_view> separators_of(const read_request& request) noexcept {
+    if (request.what == read_request::kind::until) return {&request.text.separator, 1};
+    return request.text.separators;
+}
+
 /// "fd 7, peer 10.0.0.1:80".
 std::string describe_link(const transport* link) {
     if (!link) return {};
@@ -104,24 +110,22 @@ bool stream_core::eof_received() {
 
 void stream_core::connection_lost(error why) {
     lost_ = true;
-    lost_why_ = why;
-    if (why) {
-        set_failure(why);
+    broken_ = static_cast<bool>(why);
+    if (broken_) {
+        failure_ = std::move(why);
     } else {
-        feed_eof();
+        eof_ = true;
     }
-    while (drain_wait* each = drains_.pop_front()) {
-        lost_why_ ? each->wake_failed(lost_why_) : each->wake();
-    }
+    wake_reader();
     end_closing_drains();
-    while (closed_wait* each = closed_waits_.pop_front()) {
-        lost_why_ ? each->wake_failed(lost_why_) : each->wake();
+    while (writer_wait* each = writer_waits_.pop_front()) {
+        broken_ ? each->wake_failed(failure_) : each->wake();
     }
 }
 
 void stream_core::resume_writing() {
     write_paused_ = false;
-    while (drain_wait* each = drains_.pop_front()) each->wake();
+    while (writer_wait* each = next_waiting(writer_wait::until::room)) each->wake();
 }
 
 // ---- reading
@@ -142,6 +146,7 @@ void stream_core::feed_eof() noexcept {
 }
 
 void stream_core::set_failure(error why) noexcept {
+    if (broken_) return;  // what broke the connection is what its waiters are told
     failure_ = std::move(why);
     wake_reader();
 }
@@ -210,6 +215,7 @@ stream_core::verdict stream_core::look(read_wait_base& read, error& why) noexcep
         why.with_data(words([&] { return std::string(as_text(buffer_.unread())); }), request.count);
         return verdict::fails;
     case read_request::kind::until:
+    case read_request::kind::until_any:
         return look_until(read, why);
     }
     return verdict::waits;
@@ -217,16 +223,10 @@ stream_core::verdict stream_core::look(read_wait_base& read, error& why) noexcep
 
 stream_core::verdict stream_core::look_until(read_wait_base& read, error& why) {
     const read_request& request = read.request_;
-    std::size_t shortest = request.separator.size();
-    std::size_t longest = shortest;
-    if (!request.separators.empty()) {
-        shortest = longest = request.separators.front().size();
-        for (const auto each : request.separators) {
-            shortest = std::min(shortest, each.size());
-            longest = std::max(longest, each.size());
-        }
-    }
-    if (shortest == 0) {
+    const auto separators = separators_of(request);
+    constexpr auto by_size = [](auto left, auto right) { return left.size() < right.size(); };
+    const auto [shortest, longest] = std::ranges::minmax_element(separators, by_size);
+    if (shortest == separators.end() || shortest->empty()) {
         why = error(errc::value_error, "read until an empty separator");
         return verdict::fails;
     }
@@ -236,7 +236,7 @@ stream_core::verdict stream_core::look_until(read_wait_base& read, error& why) {
         return verdict::ready;
     }
     const std::size_t size = buffer_.size();
-    read.searched_ = size + 1 > longest ? size + 1 - longest : 0;
+    read.searched_ = size + 1 > longest->size() ? size + 1 - longest->size() : 0;
     if (read.searched_ > limit_) return overrun(read, read.searched_, why);
     if (!eof_) return verdict::waits;
     if (request.line) return verdict::ready;  // the rest, or nothing
@@ -248,13 +248,8 @@ stream_core::verdict stream_core::look_until(read_wait_base& read, error& why) {
 /// The match that ends first, at or after `from` (rule 606).
 bool stream_core::find(const read_request& request, std::size_t from, match& found) const noexcept {
     const std::string_view text = as_text(buffer_.unread());
-    if (request.separators.empty()) {
-        const auto at = text.find(request.separator, from);
-        found = {at, at + request.separator.size()};
-        return at != text.npos;
-    }
     bool any = false;
-    for (const std::string_view separator : request.separators) {
+    for (const std::string_view separator : separators_of(request)) {
         const auto at = text.find(separator, from);
         if (at == text.npos) continue;
         const std::size_t end = at + separator.size();
@@ -287,6 +282,7 @@ std::size_t stream_core::ready_count(read_wait_base& read) noexcept {
     case read_request::kind::exactly:
         return request.count;
     case read_request::kind::until:
+    case read_request::kind::until_any:
         if (find(request, 0, found)) return found.end;
         return buffer_.size();
     case read_request::kind::all:
@@ -382,27 +378,33 @@ bool stream_core::may_write() const noexcept {
 void stream_core::drain(drain_wait& waiter) noexcept {
     if (failure_) return waiter.wake_failed(failure_);
     if (lost_) return waiter.wake_failed(error(std::errc::connection_reset, "drain"));
-    if (link_->is_closing()) {
-        const bool first = closing_drains_.empty();
-        closing_drains_.push_back(waiter);
-        if (!first) return;
-        try {
-            loop::current().call_soon([self = shared_from_this()] { self->end_closing_drains(); });
-        } catch (...) {  // the loop is closing as well, or there is no memory: no turn to wait for
-            end_closing_drains();
-        }
-        return;
+    if (!link_->is_closing()) {
+        return write_paused_ ? writer_waits_.push_back(waiter) : waiter.wake();
     }
-    if (!write_paused_) return waiter.wake();
-    drains_.push_back(waiter);
+    waiter.what_ = writer_wait::until::turn;
+    writer_waits_.push_back(waiter);
+    try {
+        loop::current().call_soon([self = shared_from_this()] { self->end_closing_drains(); });
+    } catch (...) {  // the loop is closing as well, or there is no memory: no turn to wait for
+        end_closing_drains();
+    }
+}
+
+/// The one that has waited longest for that, which is not in the list any more.
+writer_wait* stream_core::next_waiting(writer_wait::until what) noexcept {
+    writer_wait* each = writer_waits_.front();
+    while (each && each->what_ != what) each = writer_waits_.after(*each);
+    if (each) each->list_link::unlink();
+    return each;
 }
 
 void stream_core::end_closing_drains() noexcept {
-    while (drain_wait* each = closing_drains_.pop_front()) {
+    while (writer_wait* each = next_waiting(writer_wait::until::turn)) {
         if (lost_) {
-            each->wake_failed(lost_why_ ? lost_why_ : error(std::errc::connection_reset, "drain"));
+            each->wake_failed(broken_ ? failure_ : error(std::errc::connection_reset, "drain"));
         } else if (write_paused_) {
-            drains_.push_back(*each);
+            each->what_ = writer_wait::until::room;
+            writer_waits_.push_back(*each);
         } else {
             each->wake();
         }
@@ -410,8 +412,8 @@ void stream_core::end_closing_drains() noexcept {
 }
 
 void stream_core::wait_closed(closed_wait& waiter) noexcept {
-    if (!lost_) return closed_waits_.push_back(waiter);
-    lost_why_ ? waiter.wake_failed(lost_why_) : waiter.wake();
+    if (!lost_) return writer_waits_.push_back(waiter);
+    broken_ ? waiter.wake_failed(failure_) : waiter.wake();
 }
 
 void stream_core::writer_gone() noexcept {
@@ -427,21 +429,18 @@ std::string drain_wait::describe(const wait_point& wait) {
     return text + (text.empty() ? "" : ", ") + std::to_string(link->get_write_buffer_size()) +
            " bytes queued";
 }
-void drain_wait::leave(wait_point& wait, cancel_cause cause) noexcept {
-    auto& self = static_cast<drain_wait&>(wait);
-    self.list_link::unlink();
-    self.wake_failed(error::cancelled(cause, "drain"));
-}
 
-closed_wait::closed_wait(stream_core& core) noexcept : awaitable(closed_kind), core_(&core) {}
+closed_wait::closed_wait(stream_core& core) noexcept : awaitable(closed_kind, core) {
+    what_ = until::the_end;
+}
 void closed_wait::start() noexcept { core_->wait_closed(*this); }
 std::string closed_wait::describe(const wait_point& wait) {
     return describe_link(static_cast<const closed_wait&>(wait).core_->link());
 }
-void closed_wait::leave(wait_point& wait, cancel_cause cause) noexcept {
-    auto& self = static_cast<closed_wait&>(wait);
+void writer_wait::leave(wait_point& wait, cancel_cause cause) noexcept {
+    auto& self = static_cast<writer_wait&>(wait);
     self.list_link::unlink();
-    self.wake_failed(error::cancelled(cause, "wait_closed"));
+    self.wake_failed(error::cancelled(cause, self.kind().name));
 }
 
 protocol_factory serving_streams(std::shared_ptr<stream_handler> handler, std::size_t limit_bytes) {

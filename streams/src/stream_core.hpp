@@ -76,6 +76,7 @@ class stream_core final : public buffered_protocol,
     verdict overrun(const read_wait_base& read, std::size_t count, error& why);
     std::size_t ready_count(read_wait_base& read) noexcept;
     void consumed() noexcept;
+    writer_wait* next_waiting(writer_wait::until what) noexcept;
     void end_closing_drains() noexcept;
     void serve();
     void task_done() noexcept override;
@@ -89,13 +90,11 @@ class stream_core final : public buffered_protocol,
     std::shared_ptr<stream_core> served_;  // itself, which the task may outlive otherwise
     task_core* client_ = nullptr;
     read_wait_base* waiting_ = nullptr;  // the one read that waits
-    list<drain_wait> drains_;            // wait for resume_writing
-    list<drain_wait> closing_drains_;    // wait one turn on a closing transport (rule 631)
-    list<closed_wait> closed_waits_;
+    list<writer_wait> writer_waits_;
     error failure_;  // every read fails with it
-    error lost_why_;
     bool eof_ = false;
     bool lost_ = false;
+    bool broken_ = false;  // lost because of `failure_`
     bool write_paused_ = false;
     bool read_paused_ = false;
     bool reader_gone_ = false;

@@ -43,16 +43,16 @@ detail::read_wait<bytes> stream_reader::readexactly(std::size_t count) noexcept 
     return {live(), {.what = read_request::kind::exactly, .count = count}};
 }
 detail::read_wait<std::string_view> stream_reader::readuntil(std::string_view separator) {
-    return {live(), {.what = read_request::kind::until, .separator = separator}};
+    return {live(), {.what = read_request::kind::until, .text = {.separator = separator}}};
 }
 detail::read_wait<std::string_view>
 stream_reader::readuntil(std::initializer_list<std::string_view> separators) {
-    return {
-        live(),
-        {.what = read_request::kind::until, .separators = {separators.begin(), separators.size()}}};
+    return {live(),
+            {.what = read_request::kind::until_any,
+             .text = {.separators = {separators.begin(), separators.size()}}}};
 }
 detail::read_wait<std::string_view> stream_reader::readline() {
-    return {live(), {.what = read_request::kind::until, .line = true, .separator = "\n"}};
+    return {live(), {.what = read_request::kind::until, .line = true, .text = {.separator = "\n"}}};
 }
 bool stream_reader::at_eof() const noexcept { return live().at_eof(); }
 void stream_reader::feed_data(bytes data) { live().feed(data); }

@@ -23,13 +23,15 @@ class stream_core;
 
 /// What one read waits for.
 struct read_request {
-    enum class kind : unsigned char { some, exactly, until, all };
+    enum class kind : unsigned char { some, exactly, until, until_any, all };
     kind what = kind::some;
     bool line = false;      // `until`, with the leniency of readline
     std::size_t count = 0;  // most bytes, or exactly so many
-    // Of `until`: one separator, or several. Views: the caller's text outlives the await.
-    std::string_view separator{};
-    std::span<const std::string_view> separators{};
+    // Views: the caller's text outlives the await.
+    union {
+        std::string_view separator;                    // until
+        std::span<const std::string_view> separators;  // until_any
+    } text{.separator = {}};
 };
 
 /// The await of a read. `Value` is how the bytes are given: as `bytes` or as `std::string_view`.
@@ -56,12 +58,12 @@ class [[nodiscard]] read_wait_base : public wait_point {
     bool look_before() noexcept;
 
     static const wait_kind read_kind;
-    stream_core* core_;  // null once the stream is gone
+    bool must_wait_ = false;  // nothing to have when it was looked at
+    bool woken_ = false;      // on its way to take the data
+    bool claims_ = false;     // it is the one read that waits
+    stream_core* core_;       // null once the stream is gone
     read_request request_;
     std::size_t searched_ = 0;  // bytes known to hold no separator
-    bool must_wait_ = false;    // nothing to have when it was looked at
-    bool woken_ = false;        // on its way to take the data
-    bool claims_ = false;       // it is the one read that waits
 };
 
 template <class Value>

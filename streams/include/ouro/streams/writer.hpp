@@ -17,34 +17,44 @@ namespace detail {
 
 class stream_core;
 
-/// The await of `stream_writer::drain`.
-class [[nodiscard]] drain_wait : public awaitable<drain_wait, void>, public list_link {
+/// An await of a `stream_writer`, in the list of its stream.
+class writer_wait : public wait_point, public list_link {
   public:
-    explicit drain_wait(stream_core& core) noexcept : awaitable(drain_kind), core_(&core) {}
-    bool await_ready() const noexcept;
-    void start() noexcept;
+    writer_wait(const wait_kind& kind, stream_core& core) noexcept
+        : wait_point(kind), core_(&core) {}
     void value() const noexcept {}
     /// The `cancel` of its kind.
     static void leave(wait_point& wait, cancel_cause cause) noexcept;
+
+  protected:
+    friend class stream_core;
+    enum class until : unsigned char {
+        room,     // resume_writing
+        turn,     // the next one, on a closing transport (rule 631)
+        the_end,  // the connection is lost
+    };
+    until what_ = until::room;
+    stream_core* core_;
+};
+
+/// The await of `stream_writer::drain`.
+class [[nodiscard]] drain_wait : public awaitable<drain_wait, void, writer_wait> {
+  public:
+    explicit drain_wait(stream_core& core) noexcept : awaitable(drain_kind, core) {}
+    bool await_ready() const noexcept;
+    void start() noexcept;
     static std::string describe(const wait_point& wait);
 
   private:
     static const wait_kind drain_kind;
-    stream_core* core_;
 };
 
 /// The await of `stream_writer::wait_closed`.
-class [[nodiscard]] closed_wait : public awaitable<closed_wait, void>, public list_link {
+class [[nodiscard]] closed_wait : public awaitable<closed_wait, void, writer_wait> {
   public:
     explicit closed_wait(stream_core& core) noexcept;
     void start() noexcept;
-    void value() const noexcept {}
-    /// The `cancel` of its kind.
-    static void leave(wait_point& wait, cancel_cause cause) noexcept;
     static std::string describe(const wait_point& wait);
-
-  private:
-    stream_core* core_;
 };
 
 }  // namespace detail
