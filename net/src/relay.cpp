@@ -57,6 +57,9 @@ class [[nodiscard]] relay_op : public socket_awaitable<relay_op, std::size_t> {
             return io::send(home, request, fd, room_, io::send_mode::all);
         }
     }
+    bool starts_again() const noexcept {
+        return !beside_.target->closed && socket_awaitable::starts_again();
+    }
     std::size_t value() const noexcept { return static_cast<std::size_t>(res()); }
     std::string doing() const { return what_ == step::send ? "send" : "receive"; }
 

@@ -198,7 +198,7 @@ void datagram_link::sent(op& done) noexcept {
         ++self.counted_.sent;
         ++self.counted_.send_calls;
         self.counted_.sent_bytes += static_cast<std::size_t>(done.res);
-    } else if (!self.ending_) {
+    } else if (!self.ending_ && done.res != -EINTR) {  // which is to be sent again
         self.failed_to_send(error::from_errno(-done.res));
     }
     if (self.ending_) return self.settle();

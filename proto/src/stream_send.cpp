@@ -108,7 +108,7 @@ void stream_transport::sent_otherwise(std::int32_t res) noexcept {
         queue_.consume(taken);
         return settle();
     }
-    // EINTR: it blocked a worker of the kernel while the process was stopped; nothing of it went.
+    // EINTR: the process was stopped, and what waited in a worker of the kernel starts again.
     if (res < 0 && res != -EAGAIN && res != -EINTR) return end(error::from_errno(-res, "send"));
     full_ = taken < transmit_op::length;  // what was offered; more may have been queued since
     queue_.consume(taken);

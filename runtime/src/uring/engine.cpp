@@ -411,6 +411,8 @@ class uring_engine final : public detail::engine {
                                   what == ring_read || what == single_read;
         if (from_buffers && cqe.res == -ENOBUFS && !more) return starve(target);
         std::int32_t res = cqe.res;
+        // A cancel interrupts a worker of the kernel that waits.
+        if (res == -EINTR && target.engine_state & cancel_sent) res = -ECANCELED;
         const bool no_end = of_file(state) && !more && (res <= 0 || (state & polled_for));
         if (cqe.res <= 0) give_up_buffer(cqe);
         if (no_end && files_.goes_on(target, state, res)) return;

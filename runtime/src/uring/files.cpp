@@ -73,7 +73,7 @@ void file_operations::look_again_later(op& request, std::uint8_t state) noexcept
 bool file_operations::goes_on(op& request, std::uint8_t state, std::int32_t& res) noexcept {
     if (request.engine_state & cancel_sent) {
         const bool found_room = (state & kinds) == await_room && res > 0 && has_room(res);
-        const bool nothing_done = state & polled_for || res == -EAGAIN || res == -EINTR;
+        const bool nothing_done = state & polled_for || res == -EAGAIN;
         if (nothing_done && !found_room) res = -ECANCELED;
     } else if (state & polled_for) {
         return goes_on_after_poll(request, state, res);

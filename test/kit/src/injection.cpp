@@ -28,23 +28,25 @@ struct call_facts {
     std::span<const int> errors;
 };
 
-// recv(2), send(2), tcp(7), ip(7) and so on: what a program that is right can meet. EINTR is met by
-// the engine, and so is ENOBUFS of the shared ring. ECONNABORTED: an administrator ended it.
+// recv(2), send(2), tcp(7), ip(7) and so on: what a program that is right can meet. ENOBUFS of the
+// shared ring is met by the engine. EINTR: a worker of the kernel waited when the process was
+// stopped. ECONNABORTED: an administrator ended it.
 constexpr int recv_errors[] = {ECONNRESET,   ETIMEDOUT, EHOSTUNREACH, ENETDOWN,
                                ECONNABORTED, ENOMEM,    ENOBUFS};
 constexpr int recv_ring_errors[] = {ECONNRESET, ETIMEDOUT,    EHOSTUNREACH,
                                     ENETDOWN,   ECONNABORTED, ENOMEM};
-constexpr int send_errors[] = {ECONNRESET,  EPIPE,    ETIMEDOUT, EHOSTUNREACH,
-                               ENETUNREACH, ENETDOWN, ENOBUFS,   ENOMEM};
+constexpr int send_errors[] = {EINTR,       ECONNRESET, EPIPE,   ETIMEDOUT, EHOSTUNREACH,
+                               ENETUNREACH, ENETDOWN,   ENOBUFS, ENOMEM};
 constexpr int try_send_errors[] = {EAGAIN,      ECONNRESET, EPIPE,   ETIMEDOUT, EHOSTUNREACH,
                                    ENETUNREACH, ENETDOWN,   ENOBUFS, ENOMEM};
 constexpr int accept_errors[] = {ECONNABORTED, EMFILE, ENFILE, ENOBUFS, ENOMEM, EPROTO, EPERM};
-constexpr int connect_errors[] = {ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EHOSTUNREACH, EADDRNOTAVAIL,
-                                  ECONNRESET,   EACCES,    EPERM,       EAGAIN};
+constexpr int connect_errors[] = {EINTR,         ECONNREFUSED, ETIMEDOUT, ENETUNREACH, EHOSTUNREACH,
+                                  EADDRNOTAVAIL, ECONNRESET,   EACCES,    EPERM,       EAGAIN};
 constexpr int read_errors[] = {EIO, ENOMEM};
 constexpr int poll_errors[] = {ENOMEM};
-constexpr int send_message_errors[] = {ECONNREFUSED, ECONNRESET, EPIPE,   EHOSTUNREACH, ENETUNREACH,
-                                       ENETDOWN,     EPERM,      ENOBUFS, ENOMEM,       EMSGSIZE};
+constexpr int send_message_errors[] = {EINTR,        ECONNREFUSED, ECONNRESET, EPIPE,
+                                       EHOSTUNREACH, ENETUNREACH,  ENETDOWN,   EPERM,
+                                       ENOBUFS,      ENOMEM,       EMSGSIZE};
 constexpr int recv_message_errors[] = {ECONNREFUSED, ECONNRESET, EHOSTUNREACH,
                                        ENETDOWN,     ENOMEM,     ENOBUFS};
 constexpr int recv_datagrams_errors[] = {ECONNREFUSED, EHOSTUNREACH, ENETDOWN, ENOMEM, EOPNOTSUPP};

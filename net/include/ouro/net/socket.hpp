@@ -72,6 +72,7 @@ struct socket_state {
     bool closed = false;      // the socket has let go of it
 
     void begin(use& with, op& request) noexcept {
+        if (with.under_way) return;  // it is started again
         with.under_way = &request;
         uses.push_back(with);
     }
@@ -126,6 +127,7 @@ class [[nodiscard]] socket_awaitable : public op_awaitable<Derived, Value> {
         return describe_socket(of.fd,
                                to_address(io::peer_name(*of.home, of.fd)).value_or(address()));
     }
+    bool starts_again() const noexcept { return !use_.target->closed; }
 
   protected:
     socket_awaitable(socket_state& of, const wait_kind& kind) noexcept

@@ -16,6 +16,8 @@ namespace ouro {
 /// - the op and its memory belong to the engine until that terminal completion has run;
 /// - data wins: an op that did something reports it, even when it was cancelled; `-ECANCELED` means
 ///   nothing happened;
+/// - `-EINTR` means that as well, of an op nobody cancelled: the process was stopped, by SIGSTOP or
+///   a debugger, while a thread of the kernel waited with it. It is to be started again;
 /// - `complete` is called by the loop's run phase only, never from inside a call that started or
 ///   cancelled it.
 struct op {

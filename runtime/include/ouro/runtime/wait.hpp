@@ -195,6 +195,8 @@ class [[nodiscard]] op_awaitable : public awaitable<Derived, Value> {
     void start() noexcept;
     /// The `cancel` of its kind.
     static void cancel_op(wait_point& wait, cancel_cause cause) noexcept;
+    /// Whether one that was interrupted is started again, or ends as if cancelled.
+    bool starts_again() const noexcept { return true; }
 
   protected:
     explicit op_awaitable(loop& home, const wait_kind& kind) noexcept
@@ -240,9 +242,12 @@ void op_awaitable<Derived, Value>::finished(op& done) noexcept {
         if (cause != cancel_cause::none) defer_cancel(self, cause);
         return self.complete();
     }
+    if (done.res == -EINTR && cause == cancel_cause::none &&
+        static_cast<Derived&>(self).starts_again()) {
+        return self.start();
+    }
     words doing([&] { return static_cast<Derived&>(self).doing(); });
-    // -EINTR is how some operations report that a cancel stopped them.
-    if (done.res == -ECANCELED || (done.res == -EINTR && cause != cancel_cause::none)) {
+    if (done.res == -ECANCELED || done.res == -EINTR) {
         return self.fail(error::cancelled(cause, std::move(doing)));
     }
     if (cause != cancel_cause::none) defer_cancel(self, cause);
