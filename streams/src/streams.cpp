@@ -71,10 +71,11 @@ stream_writer& stream_writer::operator=(stream_writer&& other) noexcept {
 stream_writer::~stream_writer() {
     if (core_) core_->writer_gone();
 }
-transport& stream_writer::link() const noexcept {
+detail::stream_core& stream_writer::live() const noexcept {
     OURO_ASSERT(core_ && core_->link(), "a moved-from stream_writer was used");
-    return *core_->link();
+    return *core_;
 }
+transport& stream_writer::link() const noexcept { return *live().link(); }
 
 std::error_code stream_writer::write(bytes data) { return link().write(data); }
 std::error_code stream_writer::write(std::vector<std::byte>&& data) {
@@ -85,10 +86,10 @@ std::error_code stream_writer::writelines(std::span<const bytes> chunks) {
 }
 std::error_code stream_writer::write_eof() { return link().write_eof(); }
 bool stream_writer::can_write_eof() const noexcept { return link().can_write_eof(); }
-detail::drain_wait stream_writer::drain() noexcept { return detail::drain_wait(*core_); }
+detail::drain_wait stream_writer::drain() noexcept { return detail::drain_wait(live()); }
 void stream_writer::close() noexcept { link().close(); }
 bool stream_writer::is_closing() const noexcept { return link().is_closing(); }
-detail::closed_wait stream_writer::wait_closed() noexcept { return detail::closed_wait(*core_); }
+detail::closed_wait stream_writer::wait_closed() noexcept { return detail::closed_wait(live()); }
 
 // ---- opening
 

@@ -108,6 +108,7 @@ class stream_writer {
     ouro::transport& transport() const noexcept { return link(); }
 
   private:
+    detail::stream_core& live() const noexcept;
     ouro::transport& link() const noexcept;
     std::shared_ptr<detail::stream_core> core_;  // shared with the reader and the transport
 };
