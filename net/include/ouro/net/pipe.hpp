@@ -44,8 +44,9 @@ class [[nodiscard]] file_write_op : public socket_awaitable<file_write_op, std::
 /// Closing or destroying it cancels what is under way on it; those awaits end with
 /// `errc::cancelled`, and the descriptor is closed after the last of them.
 ///
-/// Threads  the loop's thread.
-/// Cost     every operation is one submission entry and no allocation.
+/// Lifetime  as `socket`.
+/// Threads   the loop's thread.
+/// Cost      every operation is one submission entry and no allocation.
 class pipe_end : public detail::owned_descriptor {
   public:
     /// Refers to nothing.

@@ -254,8 +254,9 @@ class [[nodiscard]] accept_op : public socket_awaitable<accept_op, socket> {
 /// sense. Closing or destroying a socket cancels what is under way on it; those awaits end with
 /// `errc::cancelled`, and the descriptor is closed after the last of them (rules 675, 742).
 ///
-/// Threads  the loop's thread.
-/// Cost     every operation is one submission entry and no allocation.
+/// Lifetime  closed or gone before its loop is destroyed: closing is the loop's work.
+/// Threads   the loop's thread.
+/// Cost      every operation is one submission entry and no allocation.
 class socket : public detail::owned_descriptor {
   public:
     /// Refers to nothing.

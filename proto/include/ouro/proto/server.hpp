@@ -62,7 +62,8 @@ class server_state;
 /// One or more listening sockets and the connections they accepted. A cheap handle; the loop keeps
 /// a serving server alive until it is closed (rule 420).
 ///
-/// Threads  the loop's thread.
+/// Lifetime  one that has never served is gone before its loop is destroyed.
+/// Threads   the loop's thread.
 class server {
   public:
     /// Refers to nothing.
