@@ -200,15 +200,11 @@ result<direction::want> direction::held_up(error why, want what) {
     return failed(std::move(why), what == want::input ? from_ : to_);
 }
 
-/// Passes the end on, if it is one. The error of a reset goes to whoever asks first: that may have
-/// been the opposite direction, with bytes that were taken all the same, and then it is dropped.
-/// But a socket that was reset has no peer any more, unless it has sent its own end.
+/// Passes the end on, if it is one.
 result<direction::want> direction::end_of_input() {
     const bool still_sends = opposite_ && !opposite_->ended_;
-    if (still_sends && !io::peer_name(*from_.home, from_.fd)) {
-        // To one that came after the peer's own end the kernel says so: then no input is missing.
-        const auto left = io::get_option(*from_.home, from_.fd, SOL_SOCKET, SO_ERROR);
-        if (!left || *left != EPIPE) return failed(error::from_errno(ECONNRESET), from_);
+    if (still_sends && was_reset(*from_.home, from_.fd)) {
+        return failed(error::from_errno(ECONNRESET), from_);
     }
     ended_ = true;
     if (both_.failed) return want::nothing;

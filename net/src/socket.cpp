@@ -198,6 +198,12 @@ result<address> to_address(result<io::resolved> name) {
     if (!name) return name.error();
     return address(reinterpret_cast<const sockaddr*>(&name->storage), name->length);
 }
+
+bool was_reset(loop& home, int fd) {
+    if (io::peer_name(home, fd)) return false;
+    const auto left = io::get_option(home, fd, SOL_SOCKET, SO_ERROR);
+    return !left || *left != EPIPE;
+}
 }  // namespace detail
 
 result<address> socket::local_address() const {

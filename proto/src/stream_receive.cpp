@@ -56,10 +56,10 @@ void stream_transport::received(op& done) noexcept {
     }
 }
 
-/// The next bytes of an open stream, for protocols that take leases or have memory of their own.
+/// The next bytes of an open stream.
 void stream_transport::pass_on(bytes data) noexcept {
     try {
-        kind_ == receiver_kind::leasing ? deliver(io::keep(*home_, data)) : feed_buffered(data);
+        kind_ == receiver_kind::leasing ? deliver(io::keep(*home_, data)) : deliver(data);
     } catch (...) {
         end(cannot_hold());
     }
@@ -87,7 +87,8 @@ void stream_transport::take_end(std::int32_t res) {
     direct_ = false;
     if (aside_) aside_->lender.reset();
     if (closing_ || res == -ECANCELED) return;
-    if (res == 0 && was_reset()) res = -ECONNRESET;
+    // One that has sent its own end loses its peer in good order.
+    if (res == 0 && !eof_sent_ && was_reset(*home_, fd_)) res = -ECONNRESET;
     error failure = res == 0 ? error() : error::from_errno(-res, "receive");
     if (paused_ || holds_input()) {  // rule 721; what came before it is told first
         hold_end(res == 0, std::move(failure));
@@ -98,30 +99,13 @@ void stream_transport::take_end(std::int32_t res) {
     }
 }
 
-/// The error of a reset goes to whoever asks first. When that is a send that had got rid of a part,
-/// the kernel drops it, and the receive is told of an end of stream: input would be cut short and
-/// nobody know. But a socket that was reset has no peer any more. (One that has sent its own end
-/// loses its peer in good order, and sends no more that could take the error away.)
-bool stream_transport::was_reset() const noexcept {
-    if (eof_sent_ || io::peer_name(*home_, fd_)) return false;
-    // To one that came after the peer's own end the kernel says so: then no input is missing.
-    const auto left = io::get_option(*home_, fd_, SOL_SOCKET, SO_ERROR);
-    return !left || *left != EPIPE;
-}
-
 void stream_transport::take_ring_data(const op& done) {
     if (closing_) return;  // rules 308, 723
     const bytes data{done.data, static_cast<std::size_t>(done.res)};
     bytes_received_ += data.size();
-    const bool now = !paused_ && !holds_input();
-    if (kind_ == receiver_kind::leasing) {
-        buffer_lease kept = io::keep(*home_, data);
-        now ? deliver(std::move(kept)) : hold(std::move(kept));
-    } else {
-        now ? deliver(data) : hold(data);
-    }
-    if (!now) stop_receiving();  // so that no more than what is under way is held (rule 735)
-    if (lends_memory()) stop_receiving();  // or copied
+    if (!paused_ && !holds_input()) return pass_on(data);
+    kind_ == receiver_kind::leasing ? hold(io::keep(*home_, data)) : hold(data);
+    stop_receiving();  // so that no more than what is under way is held (rule 735)
 }
 
 void stream_transport::take_direct_data(std::int32_t count) {

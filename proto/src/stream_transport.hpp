@@ -72,7 +72,6 @@ class stream_transport final : public write_side<stream_life> {
     void take_ring_data(const op& done);
     void take_direct_data(std::int32_t count);
     void take_end(std::int32_t res);
-    bool was_reset() const noexcept;
     void deliver(bytes data);
     void deliver(buffer_lease data);
     void feed_buffered(bytes data);

@@ -3,6 +3,8 @@
 
 #include <sched.h>
 
+#include <ouro/runtime/remote.hpp>
+
 #include "engine.hpp"
 #include "loop_state.hpp"
 #include "mailbox.hpp"
@@ -173,16 +175,10 @@ loop_handle::loop_handle(std::shared_ptr<detail::mailbox> box) noexcept : box_(s
 bool loop_handle::post(callback what) const { return box_ && box_->post(std::move(what)); }
 
 bool loop_handle::stop() const noexcept {
-    context none;  // there is nothing to see for it, and values that throw when copied
-    const context::use in(none);
-    for (;;) {
-        try {
-            // Who stops a loop often joins its thread next: that must not wait for ever.
-            return box_ && box_->post([] { loop::current().stop(); }, detail::wake_up::now);
-        } catch (const std::bad_alloc&) {
-            detail::wait_for_memory();
-        }
-    }
+    // Who stops a loop often joins its thread next: that must not wait for ever.
+    return detail::post_surely([this] {
+        return box_ && box_->post([] { loop::current().stop(); }, detail::wake_up::now);
+    });
 }
 
 }  // namespace ouro

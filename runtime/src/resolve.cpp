@@ -86,7 +86,7 @@ void start_resolve(loop_state& home, io::resolve_op& request) noexcept try {
     start_thread("ouro-resolve", [work = std::move(work), &home]() mutable {
         look_up(*work);
         const loop_handle back = work->home;
-        post_surely(back, [&] { return callback([work, &home] { finished(home, *work); }); });
+        post_surely([&] { return back.post([work, &home] { finished(home, *work); }); });
     }).detach();
     request.engine_job = held.release();
     request.engine_state = resolving;

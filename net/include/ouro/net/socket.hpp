@@ -49,6 +49,12 @@ namespace detail {
 /// A name the door gave, as an address.
 result<address> to_address(result<io::resolved> name);
 
+/// Whether `fd`, which has not sent its own end and is told of its peer's, met a reset instead, so
+/// that input may be missing. The error of a reset goes to whoever asks first, and is dropped when
+/// that is a send that had got rid of a part; but a socket that was reset has no peer any more. To
+/// one that came after the peer's end the kernel says EPIPE: then no input is missing.
+bool was_reset(loop& home, int fd);
+
 /// A descriptor and the operations under way on it; closed when the socket is gone and the last of
 /// them has ended, because close(2) alone would neither end them nor tell the peer.
 struct socket_state {

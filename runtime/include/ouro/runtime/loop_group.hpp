@@ -56,8 +56,9 @@ class [[nodiscard]] far_awaitable : public remote_awaitable<far_awaitable<T>, T,
   private:
     static void asked(remote_op& request) noexcept {
         far_awaitable& self = base::waiter_of(request);
-        post_surely(self.there_, [&self] {
-            return callback([task = self.task_, cause = self.op_.cause] { task->cancel(cause); });
+        post_surely([&self] {
+            return self.there_.post(
+                [task = self.task_, cause = self.op_.cause] { task->cancel(cause); });
         });
     }
     std::shared_ptr<awaited_by_loop<T>> task_;

@@ -105,16 +105,16 @@ void hand_over(remote_op& request, void (*ask)(remote_op&) noexcept) noexcept;
 void end_remote(remote_op& request) noexcept;
 /// A nap of a millisecond.
 void wait_for_memory() noexcept;
-/// `loop_handle::post` that does not fail for want of memory: it tries again until there is some,
+/// Posts by `post`, which does not fail for want of memory: it is tried again until there is some,
 /// because a cancellation that is lost is a wait without end. Task-local values, which may not let
 /// themselves be copied, stay here.
-template <class Make>
-bool post_surely(const loop_handle& to, Make&& make) noexcept {
+template <class Post>
+bool post_surely(Post&& post) noexcept {
     context none;
     const context::use in(none);
     for (;;) {
         try {
-            return to.post(make());
+            return post();
         } catch (const std::bad_alloc&) {
             wait_for_memory();
         }
