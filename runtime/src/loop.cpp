@@ -112,7 +112,6 @@ loop_state::loop_state(loop& owner, const loop_options& options)
     observed = debug;
     look_at_clock();
     batch.reserve(options.cq_entries < 1024 ? options.cq_entries : 1024);
-    deferred.reserve(batch.capacity());
     const std::lock_guard lock(loops_guard);
     next_loop = std::exchange(first_loop, this);
 }
@@ -130,14 +129,17 @@ void loop_state::turn(clock::time_point until) noexcept {
     run_turn_end_hooks();
     const clock::time_point deadline = wait_deadline(until);
     ready_queue queued = std::exchange(ready, {});
-    batch.swap(deferred);
+    op_list ended = std::exchange(deferred, {});
     poll(deadline);
-    if (!batch.empty() || turns % quiet_turns_between_looks == 0) look_at_clock();
+    if (!batch.empty() || !ended.empty() || turns % quiet_turns_between_looks == 0) look_at_clock();
     if (!letters.empty() || box->pending()) take_letters(queued);
     if (timers.size() != 0) collect_expired();
     if (rig) [[unlikely]]
         rig->turn_begins(self, queued);
     run_queued(queued);
+    while (op* const each = ended.pop()) {
+        run_completion({each, nullptr, each->res, 0, 0, each->generation});
+    }
     if (!batch.empty()) run_completions();
     if (!expired.empty()) run_expired();
 }
@@ -233,14 +235,14 @@ void loop_state::run_queued(ready_queue& queued) noexcept {
 
 void loop_state::run_completions() noexcept {
     // Nothing is added to the batch while it is delivered: what completes here goes to `deferred`.
-    if (observed) {
-        for (const completion& done : batch) {
-            observe([&] { deliver(done); }, "a completion", {});
-        }
-    } else {
-        for (const completion& done : batch) deliver(done);
-    }
+    for (const completion& done : batch) run_completion(done);
     batch.clear();
+}
+
+void loop_state::run_completion(const completion& done) noexcept {
+    if (observed) [[unlikely]]
+        return observe([&] { deliver(done); }, "a completion", {});
+    deliver(done);
 }
 
 void loop_state::deliver(const completion& done) noexcept {
@@ -310,7 +312,8 @@ void loop_state::see_off(clock::time_point limit) noexcept {
 
 void loop_state::complete_later(op& target, std::int32_t res) noexcept {
     target.engine_state = completion_queued;
-    deferred.push_back({&target, nullptr, res, 0, 0, target.generation});
+    target.res = res;
+    deferred.push(target);
 }
 
 void loop_state::require_open(const char* what) const {

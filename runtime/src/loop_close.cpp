@@ -147,11 +147,10 @@ bool loop_state::drain() noexcept {
 
 /// Forgets completions that nobody is left to hear of.
 void loop_state::drop_deferred() noexcept {
-    for (const completion& done : deferred) {
-        done.target->in_flight = false;
+    while (op* each = deferred.pop()) {
+        each->in_flight = false;
         --live_ops;
     }
-    deferred.clear();
     ready = {};
 }
 

@@ -14,6 +14,7 @@
 #include "lease_bank.hpp"
 #include "lookout.hpp"
 #include "mailbox.hpp"
+#include "op_list.hpp"
 #include "ready_queue.hpp"
 #include "timers.hpp"
 #include "watch.hpp"
@@ -94,6 +95,7 @@ struct loop_state {
     void collect_expired() noexcept;
     void run_queued(ready_queue& queued) noexcept;
     void run_completions() noexcept;
+    void run_completion(const completion& done) noexcept;
     void run_expired() noexcept;
 
     void run_until_stopped();
@@ -151,9 +153,9 @@ struct loop_state {
     detail::lookout lookout;
     std::shared_ptr<thread_pool> executor;  // null until somebody needs it
     ready_queue ready;
-    std::vector<completion> batch;     // completions of this turn
-    std::vector<completion> deferred;  // completions made here, for the next turn
-    std::vector<callback> letters;     // posts being taken out of the mailbox
+    std::vector<completion> batch;  // completions of this turn
+    op_list deferred;               // operations that ended here, for the next turn
+    std::vector<callback> letters;  // posts being taken out of the mailbox
     timer_queue timers;
     std::vector<timer_node*> expired;  // due in this turn, in order; null once cancelled
     list<turn_end_hook> turn_end_hooks;

@@ -21,7 +21,7 @@ OURO_ASYNC_TEST(a_completion_of_an_earlier_use_of_an_op_is_counted_and_ends_noth
     op& started = receive;
     io::recv(home, started, fds.ours, room);
     const auto earlier = static_cast<std::uint16_t>(started.generation - 1);
-    home.state().deferred.push_back({&started, nullptr, 5, 0, 0, earlier});
+    home.state().batch.push_back({&started, nullptr, 5, 0, 0, earlier});
     co_await settle();
     BOOST_TEST(receive.in_flight);
     BOOST_TEST(receive.results.empty());

@@ -1,6 +1,7 @@
 // Queues far too small for what is asked of them, and a system call that is interrupted all the
 // time.
 #include <ouro/runtime/loop.hpp>
+#include <ouro/testing/allocation_faults.hpp>
 
 #include <boost/test/unit_test.hpp>
 #include <poll.h>
@@ -132,6 +133,52 @@ task<> fast_sends_that_are_taken_on_the_second_try() {
     for (auto& poll : polls.each) BOOST_TEST(co_await poll->end() == POLLIN);
 }
 
+// What finds no room in a batch that cannot grow comes in the turns after it; and what a fast send
+// came to is told when it is known, not before.
+task<> completions_without_memory_for_them() {
+    loop& home = loop::current();
+    event_descriptor ready;
+    descriptors fds(home), dead(home);
+    co_await io::shutdown(home, dead.theirs, SHUT_RDWR);
+    many_ops polls(400);
+    noted_op sent, fails;
+    for (noted_op* each : {&sent, &fails}) each->results.reserve(1);
+    for (auto& poll : polls.each) io::poll(home, *poll, ready.fd, POLLIN);
+    io::send(home, sent, fds.ours, as_bytes("ab"), io::send_mode::fast);
+    io::send(home, fails, dead.ours, as_bytes("x"), io::send_mode::fast);
+    testing::allocation_faults::arm(1, true);
+    co_await yield();
+    co_await yield();
+    const bool at_once = polls.each.back()->ended();
+    for (int turns = 0; turns < 100 && home.counters().ops > 0; ++turns) co_await yield();
+    const bool struck = testing::allocation_faults::struck();
+    testing::allocation_faults::disarm();
+    BOOST_TEST(struck);
+    BOOST_TEST(!at_once);
+    BOOST_TEST(home.counters().ops == 0U);
+    for (auto& poll : polls.each) BOOST_TEST_REQUIRE(poll->terminals == 1);
+    BOOST_TEST(sent.results == std::vector<std::int32_t>{2}, boost::test_tools::per_element());
+    BOOST_TEST(fails.results == std::vector<std::int32_t>{-EPIPE},
+               boost::test_tools::per_element());
+    BOOST_TEST(co_await drained(fds.theirs) == "ab");
+}
+
+// Each ends at once because there is no memory, and none is needed to say so.
+task<> refusals_without_memory_for_them() {
+    loop& home = loop::current();
+    descriptors fds(home);
+    many_ops receives(600);
+    for (auto& receive : receives.each) receive->results.reserve(1);
+    testing::allocation_faults::arm(1, true);
+    for (auto& receive : receives.each) io::recv_datagrams(home, *receive, fds.ours);
+    for (int turns = 0; turns < 100 && home.counters().ops > 0; ++turns) co_await yield();
+    testing::allocation_faults::disarm();
+    for (auto& receive : receives.each) {
+        BOOST_TEST_REQUIRE(receive->terminals == 1);
+        BOOST_TEST_REQUIRE(receive->results.front() == -ENOMEM);
+    }
+}
+
 // A few answers must not wait until a flood of others has been dealt with.
 task<> io_beside_a_flood_of_completions() {
     loop& home = loop::current();
@@ -176,6 +223,12 @@ BOOST_AUTO_TEST_CASE(a_full_completion_queue_loses_no_completion) {
 // faults 6, 7
 BOOST_AUTO_TEST_CASE(fast_sends_that_are_refused_at_first_are_told_of_in_the_turn_that_takes_them) {
     on_tiny_rings(&fast_sends_that_are_taken_on_the_second_try);
+}
+
+// faults 6, 20
+BOOST_AUTO_TEST_CASE(without_memory_for_all_completions_some_come_later_and_none_is_lost) {
+    on_tiny_rings(&completions_without_memory_for_them);
+    on_tiny_rings(&refusals_without_memory_for_them);
 }
 
 // fault 6

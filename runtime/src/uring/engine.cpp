@@ -13,6 +13,7 @@
 #include <ouro/runtime/checks.hpp>
 
 #include "../engine.hpp"
+#include "../op_list.hpp"
 #include "bell.hpp"
 #include "buffer_ring.hpp"
 #include "datagram_buffers.hpp"
@@ -46,8 +47,7 @@ class uring_engine final : public detail::engine {
           datagram_count_(std::min(datagrams_for_each * options.ring_buffer_count, 4096U)) {
         bell_ = std::make_shared<bell>(ring_);
         // Room for what a turn usually has, so that memory is asked for here and not in the midst.
-        for (auto* ops : {&starved_, &rearming_, &under_cancel_}) ops->reserve(usual_count);
-        made_here_.reserve(usual_count);
+        under_cancel_.reserve(usual_count);
         fast_sends_.resize(usual_count);
     }
     ~uring_engine() override {
@@ -92,7 +92,7 @@ class uring_engine final : public detail::engine {
         // The kernel reads the header and the list when the entry is submitted, which is before the
         // next poll returns.
         const msghdr* const message = messages_.of(pieces);
-        if (!message) return made_here_.push_back(failed(request, -ENOMEM));
+        if (!message) return end_here(request, -ENOMEM);
         io_uring_sqe* entry = prepare(request);
         io_uring_prep_sendmsg(entry, fd, message, MSG_NOSIGNAL | MSG_WAITALL);
         finish(entry, request);
@@ -153,7 +153,7 @@ class uring_engine final : public detail::engine {
     }
     void recv_datagrams(op& request, int fd) noexcept override {
         if (const int failure = make_datagram_buffers()) {
-            return made_here_.push_back(failed(request, -failure));
+            return end_here(request, -failure);
         }
         request.length = of_datagrams | static_cast<unsigned>(fd);
         arm_datagram_receive(request);
@@ -174,51 +174,42 @@ class uring_engine final : public detail::engine {
         lend(request, into.data(), into.size());
     }
     void cancel(op& request) noexcept override {
-        if (const auto kind = request.engine_state & kinds;
-            kind == starved || kind == starved_read) {
-            std::erase(starved_, &request);
-            return made_here_.push_back(cancelled(request));
-        }
         if (request.engine_state & cancel_sent || request.engine_state == fast_send) return;
         request.engine_state |= cancel_sent;
         if (detail::has_room(under_cancel_)) under_cancel_.push_back(&request);
         send_cancel(tag(request), 0);
     }
-    void cancel_all() noexcept override {
-        send_cancel(0, abi::cancel_any | abi::cancel_all);
-        for (op* waiting : starved_) made_here_.push_back(cancelled(*waiting));
-        starved_.clear();
-    }
+    void cancel_all() noexcept override { send_cancel(0, abi::cancel_any | abi::cancel_all); }
 
     // ---- the kernel
 
     void poll(clock::time_point deadline, std::vector<completion>& out) noexcept override {
         if (!wake_.in_flight) arm_wake();
-        rearm_starved();
         if (cancel_failed_ && !under_cancel_.empty()) deadline = cancel_again(deadline);
-        if (!made_here_.empty()) deadline = clock::time_point::min();
+        if (!made_here_.empty() || crowded_) deadline = clock::time_point::min();
         const bool waits = deadline != clock::time_point::min();
         if (waits || ring_.wants_enter()) ring_.enter(deadline);
-        if (ring_.pending() == 0) complete_fast_sends(out);
+        if (!ring_.overflowed() && holds_all(out)) complete_fast_sends(out);
         reap(out);
-        while (ring_.overflowed()) {  // what the kernel could not place: make it place that now
+        while (ring_.overflowed() && holds_all(out)) {  // the kernel had no place for them
             ring_.enter(clock::time_point::min());
             reap(out);
         }
-        if (ring_.pending() == 0) {    // all was taken
-            complete_fast_sends(out);  // of those that were taken just now
+        crowded_ = ring_.overflowed() || ring_.completions() || !holds_all(out);
+        if (!crowded_) complete_fast_sends(out);  // of those that were taken just now
+        if (ring_.pending() == 0) {
             messages_.all_read();
             carried_.clear();
         }
-        if (!made_here_.empty()) {
-            out.insert(out.end(), made_here_.begin(), made_here_.end());
-            made_here_.clear();
+        while (!made_here_.empty() && detail::has_room(out)) {
+            op* const ended = made_here_.pop();
+            out.push_back({ended, nullptr, ended->res, 0, 0, ended->generation});
         }
     }
     detail::sight look_out(const detail::mailbox& box,
                            const detail::sight::span& when) noexcept override {
-        // These do not come by themselves: the next poll has them.
-        if (!starved_.empty() || !made_here_.empty()) return {detail::sight::completion, true};
+        // These do not come by themselves.
+        if (!made_here_.empty()) return {detail::sight::completion, true};
         return ring_.look_out(box, when);
     }
     bool can_look_out() const noexcept override { return ring_.can().taskrun_flag; }
@@ -285,11 +276,11 @@ class uring_engine final : public detail::engine {
     std::string report() const override { return ring_.report(); }
 
   private:
-    static completion failed(op& request, std::int32_t res) noexcept {
+    void end_here(op& request, std::int32_t res) noexcept {
         request.engine_state = detail::completion_queued;
-        return {&request, nullptr, res, 0, 0, request.generation};
+        request.res = res;
+        made_here_.push(request);
     }
-    static completion cancelled(op& request) noexcept { return failed(request, -ECANCELED); }
 
     io_uring_sqe* prepare(op& request) noexcept {
         detail::released(&request);
@@ -329,23 +320,19 @@ class uring_engine final : public detail::engine {
         finish(entry, request);
         request.engine_state = datagram_receive;
     }
-    /// Receives that found no buffer start again in the next turn: all buffers are back by then,
-    /// because slices are lent for the time of a callback only. They do not poll first, which would
-    /// let some of them miss an end of stream that came together with the data (seen on 6.18 with
-    /// AF_UNIX).
-    void rearm_starved() noexcept {
-        rearming_.swap(starved_);  // both keep their memory
-        for (op* waiting : rearming_) {
-            if ((waiting->engine_state & kinds) == starved_read) {
-                const auto worker = static_cast<std::uint8_t>(waiting->engine_state & on_worker);
-                files_.start_or_wait(*waiting, waiting->engine_fd, single_read | worker);
-            } else if (waiting->length & of_datagrams) {
-                arm_datagram_receive(*waiting);
-            } else {
-                arm_ring_receive(*waiting);
-            }
+    /// A receive that found no buffer starts again with the entries of the next turn: all buffers
+    /// are back by then, because slices are lent for the time of a callback only. It does not poll
+    /// first, which would let it miss an end of stream that came together with the data (seen on
+    /// 6.18 with AF_UNIX).
+    void start_again(op& starved) noexcept {
+        if (of_file(starved.engine_state)) {
+            const auto worker = static_cast<std::uint8_t>(starved.engine_state & on_worker);
+            files_.start_or_wait(starved, starved.engine_fd, single_read | worker);
+        } else if (starved.engine_state == datagram_receive) {
+            arm_datagram_receive(starved);
+        } else {
+            arm_ring_receive(starved);
         }
-        rearming_.clear();
     }
     void send_cancel(std::uint64_t target, unsigned flags) noexcept {
         io_uring_sqe* entry = ring_.get_sqe();
@@ -354,8 +341,18 @@ class uring_engine final : public detail::engine {
         ring_.filled(*entry, ignored_tag);
     }
 
+    /// Whether there is room in `out` for all that is to be told; without memory there may not be.
+    bool holds_all(std::vector<completion>& out) noexcept {
+        const std::size_t all = out.size() + fast_count_ + ring_.completions();
+        while (all > out.capacity()) [[unlikely]] {
+            if (!detail::grows(out)) return false;
+        }
+        return true;
+    }
+    /// As many as there is room for: the others wait in the ring for the next turn.
     void reap(std::vector<completion>& out) noexcept {
-        ring_.reap([&](const io_uring_cqe& cqe) {
+        const auto room = static_cast<unsigned>(out.capacity() - out.size());
+        ring_.reap(std::min(ring_.completions(), room), [&](const io_uring_cqe& cqe) {
             if (cqe.user_data < end_of_tags) [[unlikely]]
                 return reap_tag(cqe.user_data);
             op& target = *reinterpret_cast<op*>(cqe.user_data &
@@ -409,10 +406,14 @@ class uring_engine final : public detail::engine {
         const std::uint8_t what = state & kinds;
         const bool from_buffers = what == ring_receive || what == datagram_receive ||
                                   what == ring_read || what == single_read;
-        if (from_buffers && cqe.res == -ENOBUFS && !more) return starve(target);
+        const bool starved = from_buffers && cqe.res == -ENOBUFS && !more;
+        if (starved) {
+            ++exhausted_;
+            if (!(target.engine_state & cancel_sent)) return start_again(target);
+        }
         std::int32_t res = cqe.res;
         // A cancel interrupts a worker of the kernel that waits.
-        if (res == -EINTR && target.engine_state & cancel_sent) res = -ECANCELED;
+        if ((starved || res == -EINTR) && target.engine_state & cancel_sent) res = -ECANCELED;
         const bool no_end = of_file(state) && !more && (res <= 0 || (state & polled_for));
         if (cqe.res <= 0) give_up_buffer(cqe);
         if (no_end && files_.goes_on(target, state, res)) return;
@@ -444,21 +445,12 @@ class uring_engine final : public detail::engine {
         for (op* each : under_cancel_) send_cancel(tag(*each), 0);
         return std::min(deadline, clock::now() + std::chrono::milliseconds(1));
     }
-    void starve(op& request) noexcept {
-        ++exhausted_;
-        if (request.engine_state & cancel_sent) {
-            std::erase(under_cancel_, &request);
-            made_here_.push_back(cancelled(request));
-            return;
-        }
-        const auto worker = static_cast<std::uint8_t>(request.engine_state & on_worker);
-        request.engine_state = of_file(request.engine_state) ? starved_read | worker : starved;
-        starved_.push_back(&request);
-    }
     /// A fast send that makes no completion has put all its bytes into the socket by the time the
     /// kernel returns. That was before anything of this batch came, so it stands before that: a
-    /// transport hears of its last send before it answers the next message.
+    /// transport hears of its last send before it answers the next message. One that failed has a
+    /// completion, which must come in the same batch (`fast_send_failed`): `out` holds all.
     void complete_fast_sends(std::vector<completion>& out) noexcept {
+        if (ring_.pending() != 0) return;
         out.insert(out.end(), fast_sends_.begin(),
                    fast_sends_.begin() + static_cast<std::ptrdiff_t>(fast_count_));
         if (fast_count_ == fast_sends_.size()) more_fast_sends();
@@ -499,11 +491,10 @@ class uring_engine final : public detail::engine {
     std::unique_ptr<datagram_buffers> datagrams_;  // null until somebody receives some
     std::vector<completion> fast_sends_;  // since the last batch; the first `fast_count_` are used
     std::size_t fast_count_ = 0;
-    std::vector<op*> starved_;                    // receives without a buffer
-    std::vector<op*> rearming_;                   // those of them that start again
     std::vector<op*> under_cancel_;               // asked to end, not back yet
     bool cancel_failed_ = false;                  // a cancel found nothing since they were asked
-    std::vector<completion> made_here_;           // completions that need no kernel
+    detail::op_list made_here_;                   // ended without the kernel
+    bool crowded_ = false;                        // some completions found no room in the batch
     message_scratch messages_;                    // of vectored sends that are not submitted yet
     std::shared_ptr<bell> bell_;                  // by which others wake this loop
     std::vector<std::shared_ptr<bell>> carried_;  // of others, rung with the entries of this turn

@@ -9,18 +9,16 @@ namespace ouro::uring {
 
 // op::engine_state
 inline constexpr std::uint8_t fast_send = 1;  // over once it is handed over; only failure is told
-inline constexpr std::uint8_t starved = 2;    // waits for a shared buffer, not in the kernel
-inline constexpr std::uint8_t ring_receive = 3;
-inline constexpr std::uint8_t direct_receive = 4;  // `data`, `length`: the memory the kernel owns
-inline constexpr std::uint8_t datagram_receive = 5;
+inline constexpr std::uint8_t ring_receive = 2;
+inline constexpr std::uint8_t direct_receive = 3;  // `data`, `length`: the memory the kernel owns
+inline constexpr std::uint8_t datagram_receive = 4;
 // Files that are no sockets; `op::engine_fd` says which. What is not ready is polled for, and tried
 // again.
 inline constexpr std::uint8_t file_read = 8;     // `data`, `length`: the memory the kernel owns
 inline constexpr std::uint8_t ring_read = 9;     // again and again
 inline constexpr std::uint8_t single_read = 10;  // once, into the shared ring
 inline constexpr std::uint8_t file_write = 11;
-inline constexpr std::uint8_t await_room = 12;  // only the poll
-inline constexpr std::uint8_t starved_read = 13;
+inline constexpr std::uint8_t await_room = 12;   // only the poll
 inline constexpr std::uint8_t on_worker = 0x10;  // beside one of these: on a thread of the kernel's
 inline constexpr std::uint8_t polled_for = 0x20;  // beside one of these
 inline constexpr std::uint8_t kinds = 0x0f;

@@ -59,7 +59,7 @@ detail::sight ring::look_out(const detail::mailbox& box,
     bool soon = true;
     for (unsigned looks = 1;; ++looks) {
         if (box.pending()) return {detail::sight::mail, soon};
-        if (has_completions() || wants_enter()) return {detail::sight::completion, soon};
+        if (completions() || wants_enter()) return {detail::sight::completion, soon};
         if (looks % looks_for_each_clock == 0) {
             const auto now = clock::now();
             if (now >= when.end) return {};
@@ -111,7 +111,7 @@ void ring::enter(clock::time_point deadline) noexcept {
 }
 
 int ring::enter_once(clock::time_point deadline) noexcept {
-    const bool waits = deadline != clock::time_point::min() && !has_completions();
+    const bool waits = deadline != clock::time_point::min() && !completions();
     struct __kernel_timespec limit{};
     io_uring_getevents_arg argument{};
     argument.sigmask_sz = _NSIG / 8;

@@ -60,19 +60,19 @@ class ring {
     void enter(clock::time_point deadline) noexcept;
     /// True while completions wait in the kernel for room in the queue.
     bool overflowed() const noexcept { return (flags() & IORING_SQ_CQ_OVERFLOW) != 0; }
-    /// Calls `each(const io_uring_cqe&)` for all completions there are.
+    /// Completions that wait to be reaped.
+    unsigned completions() const noexcept {
+        return __atomic_load_n(uring_.cq.ktail, __ATOMIC_ACQUIRE) - *uring_.cq.khead;
+    }
+    /// Calls `each(const io_uring_cqe&)` for the next `count` completions, of those there are.
     template <class Each>
-    unsigned reap(Each&& each) noexcept {
+    void reap(unsigned count, Each&& each) noexcept {
         const unsigned mask = *uring_.cq.kring_mask;
         unsigned head = *uring_.cq.khead;
-        const unsigned tail = __atomic_load_n(uring_.cq.ktail, __ATOMIC_ACQUIRE);
-        const unsigned count = tail - head;
-        for (; head != tail; ++head) each(uring_.cq.cqes[head & mask]);
+        for (const unsigned end = head + count; head != end; ++head) {
+            each(uring_.cq.cqes[head & mask]);
+        }
         if (count) __atomic_store_n(uring_.cq.khead, head, __ATOMIC_RELEASE);
-        return count;
-    }
-    bool has_completions() const noexcept {
-        return *uring_.cq.khead != __atomic_load_n(uring_.cq.ktail, __ATOMIC_ACQUIRE);
     }
     /// Looks until something is in `box`, there is a reason to enter or a completion, or the time
     /// is over.
