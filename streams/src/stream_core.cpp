@@ -221,7 +221,7 @@ stream_core::verdict stream_core::look(read_wait_base& read, error& why) noexcep
     return verdict::waits;
 }
 
-stream_core::verdict stream_core::look_until(read_wait_base& read, error& why) {
+stream_core::verdict stream_core::look_until(read_wait_base& read, error& why) noexcept {
     const read_request& request = read.request_;
     const auto separators = separators_of(request);
     constexpr auto by_size = [](auto left, auto right) { return left.size() < right.size(); };
@@ -240,8 +240,8 @@ stream_core::verdict stream_core::look_until(read_wait_base& read, error& why) {
     if (read.searched_ > limit_) return overrun(read, read.searched_, why);
     if (!eof_) return verdict::waits;
     if (request.line) return verdict::ready;  // the rest, or nothing
-    why = error(errc::incomplete_read, "read until a separator")
-              .with_data(std::string(as_text(buffer_.unread())), 0);
+    why = error(errc::incomplete_read, "read until a separator");
+    why.with_data(words([&] { return std::string(as_text(buffer_.unread())); }), 0);
     return verdict::fails;
 }
 
@@ -262,7 +262,7 @@ bool stream_core::find(const read_request& request, std::size_t from, match& fou
 /// No separator within the limit: the data is kept, except that readline skips the line (rules 610,
 /// 611, 614).
 stream_core::verdict stream_core::overrun(const read_wait_base& read, std::size_t count,
-                                          error& why) {
+                                          error& why) noexcept {
     if (read.request_.line) {
         why = error(errc::value_error, words([&] {
                         return "read a line (longer than the limit of " + std::to_string(limit_) +

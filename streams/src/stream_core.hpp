@@ -71,9 +71,9 @@ class stream_core final : public buffered_protocol,
         std::size_t start;
         std::size_t end;
     };
-    verdict look_until(read_wait_base& read, error& why);
+    verdict look_until(read_wait_base& read, error& why) noexcept;
     bool find(const read_request& request, std::size_t from, match& found) const noexcept;
-    verdict overrun(const read_wait_base& read, std::size_t count, error& why);
+    verdict overrun(const read_wait_base& read, std::size_t count, error& why) noexcept;
     std::size_t ready_count(read_wait_base& read) noexcept;
     void consumed() noexcept;
     writer_wait* next_waiting(writer_wait::until what) noexcept;

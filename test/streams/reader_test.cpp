@@ -8,6 +8,8 @@
 
 #include <csignal>
 
+#include <ouro/testing/allocation_faults.hpp>
+
 #include "reads.hpp"
 
 namespace ouro::test {
@@ -278,6 +280,17 @@ OURO_ASYNC_TEST(readuntil_that_meets_the_end_tells_what_had_come_and_empties_the
     const auto late = co_await as_result(reading.join());
     BOOST_REQUIRE(failed_with(late, errc::incomplete_read));
     BOOST_TEST(late.error().partial() == "later");
+}
+
+// rule 608, fault 20
+OURO_ASYNC_TEST(readuntil_meets_the_end_also_when_there_is_no_memory_to_tell_what_had_come) {
+    stream_reader reader = ended("more than a short string holds");
+    testing::allocation_faults::arm(1, true);
+    const auto read = co_await as_result(reader.readuntil("!"));
+    const bool struck = testing::allocation_faults::struck();
+    testing::allocation_faults::disarm();
+    BOOST_TEST(struck);
+    BOOST_TEST(failed_with(read, errc::incomplete_read));
 }
 
 // rules 609, 616
