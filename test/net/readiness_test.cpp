@@ -219,8 +219,8 @@ OURO_ASYNC_TEST(what_a_reader_throws_is_reported_and_it_stays) {
     co_await eventually([called] { return *called > 2; });
     const auto reports = take_reports();
     BOOST_REQUIRE_EQUAL(reports.size(), 1U);
-    BOOST_TEST(reports[0].describe().find("once") != std::string::npos);
-    BOOST_TEST(reports[0].subject.find("readable") != std::string::npos);
+    BOOST_TEST(reports.at(0).describe().find("once") != std::string::npos);
+    BOOST_TEST(reports.at(0).subject.find("readable") != std::string::npos);
 }
 
 OURO_ASYNC_TEST(a_reader_runs_with_the_values_of_who_added_it) {
@@ -297,7 +297,7 @@ OURO_ASYNC_TEST(a_descriptor_that_is_closed_without_being_removed_is_reported_on
     BOOST_TEST(!remove_reader(fd));
     const auto reports = take_reports();
     BOOST_REQUIRE_EQUAL(reports.size(), 1U);
-    BOOST_CHECK(reports[0].error == std::errc::bad_file_descriptor);
+    BOOST_CHECK(reports.at(0).error == std::errc::bad_file_descriptor);
 }
 
 // rule 23

@@ -143,7 +143,7 @@ OURO_ASYNC_TEST(an_empty_buffer_is_a_fatal_error) {
         BOOST_CHECK(on.seen->why == errc::empty_buffer);
         const auto reports = take_reports();
         BOOST_REQUIRE_EQUAL(reports.size(), 1U);
-        BOOST_CHECK(reports[0].error == errc::empty_buffer);
+        BOOST_CHECK(reports.at(0).error == errc::empty_buffer);
     }
 }
 

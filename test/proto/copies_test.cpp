@@ -98,7 +98,7 @@ task<> who_prefers_copies_lends_no_memory() {
     BOOST_TEST(on->hints == std::vector<std::ptrdiff_t>{5}, boost::test_tools::per_element());
     on->copies = false;
     co_await source.send_all(as_bytes(", one more"));
-    co_await eventually([&] { return on->hints.back() == -1; });
+    co_await eventually([&] { return last_of(on->hints) == -1; });
     BOOST_TEST(on->data == "small, one more");
     const std::size_t then = watched->memory().size();
     on->copies = true;

@@ -25,11 +25,11 @@ OURO_ASYNC_TEST(the_largest_datagram_is_received_whole) {
     const endpoint client = co_await open_connected(server.name());
     BOOST_CHECK(!client.link->send_to(pattern(65'507)));
     co_await received(server.seen, 1);
-    BOOST_TEST((server.seen->datagrams[0].text == pattern(65'507)));
+    BOOST_TEST((server.seen->datagrams.at(0).text == pattern(65'507)));
     auto [one, other] = co_await unix_endpoints();
     BOOST_CHECK(!one.link->send_to(pattern(200'000)));
     co_await received(other.seen, 1);
-    BOOST_TEST((other.seen->datagrams[0].text == pattern(200'000)));
+    BOOST_TEST((other.seen->datagrams.at(0).text == pattern(200'000)));
     BOOST_TEST(other.seen->cut.empty());
 }
 
@@ -42,15 +42,15 @@ OURO_ASYNC_TEST(a_datagram_that_does_not_fit_is_said_to_be_cut) {
     BOOST_TEST(server.seen->cut.empty());
     BOOST_CHECK(!client.link->send_to("1234567890"));
     co_await received(server.seen, 2);
-    BOOST_TEST(server.seen->datagrams[1].text == "12345678");
+    BOOST_TEST(server.seen->datagrams.at(1).text == "12345678");
     BOOST_CHECK((server.seen->cut == std::vector<std::size_t>{10}));
     BOOST_TEST(server.link->statistics().truncated == 1U);
     server.seen->tells_cuts = true;  // as a protocol that overrides nothing
     BOOST_CHECK(!client.link->send_to("123456789"));
     co_await eventually([seen = server.seen] { return !seen->errors.empty(); });
-    BOOST_CHECK(server.seen->errors[0] == std::errc::message_size);
-    BOOST_TEST(server.seen->errors[0].message().find("9 bytes from " + client.name().to_string()) !=
-               std::string::npos);
+    BOOST_CHECK(server.seen->errors.at(0) == std::errc::message_size);
+    BOOST_TEST(server.seen->errors.at(0).message().find(
+                   "9 bytes from " + client.name().to_string()) != std::string::npos);
 }
 
 // rule 476, fault 44
@@ -63,7 +63,7 @@ OURO_ASYNC_TEST(a_datagram_that_was_cut_while_reading_was_paused_is_said_to_be_c
     BOOST_TEST(server.seen->datagrams.empty());
     server.link->resume_reading();
     co_await received(server.seen, 1);
-    BOOST_TEST(server.seen->datagrams[0].text == "12345678");
+    BOOST_TEST(server.seen->datagrams.at(0).text == "12345678");
     BOOST_CHECK((server.seen->cut == std::vector<std::size_t>{10}));
     BOOST_TEST(server.link->statistics().truncated == 1U);
 }
@@ -136,7 +136,7 @@ OURO_ASYNC_TEST(a_flood_is_dropped_by_the_kernel_and_counted_not_kept) {
     server.link->resume_reading();
     co_await eventually([seen = server.seen, link = client.link, to = server.name()] {
         // The count comes with a datagram that has found room again.
-        if (!seen->datagrams.empty() && seen->datagrams.back().text == "room again") return true;
+        if (!seen->datagrams.empty() && last_of(seen->datagrams).text == "room again") return true;
         (void)link->send_to("room again", to);
         return false;
     });
@@ -152,11 +152,11 @@ OURO_ASYNC_TEST(unix_endpoints_with_names_talk_to_each_other) {
     const endpoint client = co_await open_endpoint({.remote = name});
     BOOST_CHECK(!client.link->send_to("from nobody"));
     co_await received(server.seen, 1);
-    BOOST_CHECK(!server.seen->datagrams[0].from);  // rule 473
+    BOOST_CHECK(!server.seen->datagrams.at(0).from);  // rule 473
     const endpoint named = co_await open_endpoint({.local = abstract_path()});
     BOOST_CHECK(!named.link->send_to("from somebody", name));
     co_await received(server.seen, 2);
-    BOOST_CHECK(server.seen->datagrams[1].from == named.name());
+    BOOST_CHECK(server.seen->datagrams.at(1).from == named.name());
     BOOST_CHECK(!server.link->send_to("back", named.name()));
     co_await received(named.seen, 1);
     const endpoint nameless = co_await open_endpoint({.family = AF_UNIX});
@@ -185,7 +185,7 @@ OURO_ASYNC_TEST(a_unix_peer_that_is_gone_is_an_error_of_one_datagram) {
     const endpoint own = co_await open_endpoint({.local = abstract_path()});
     BOOST_CHECK(!own.link->send_to("to nobody", name));
     co_await eventually([seen = own.seen] { return seen->errors.size() == 1; });
-    BOOST_CHECK(own.seen->errors[0] == std::errc::connection_refused);
+    BOOST_CHECK(own.seen->errors.at(0) == std::errc::connection_refused);
     const endpoint server = co_await open_endpoint({.local = name});
     BOOST_CHECK(!own.link->send_to("to somebody", name));
     co_await received(server.seen, 1);

@@ -50,9 +50,9 @@ std::string text_of(const error& why) {
 void expect_boom_reported() {
     const auto reports = take_reports();
     BOOST_REQUIRE_EQUAL(reports.size(), 1U);
-    BOOST_TEST(text_of(reports[0].error) == "boom");
-    BOOST_CHECK(reports[0].level == severity::failure);
-    BOOST_TEST(!reports[0].subject.empty());
+    BOOST_TEST(text_of(reports.at(0).error) == "boom");
+    BOOST_CHECK(reports.at(0).level == severity::failure);
+    BOOST_TEST(!reports.at(0).subject.empty());
 }
 
 /// Drives a connection through all its callbacks, as far as it lets itself be driven.

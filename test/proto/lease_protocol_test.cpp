@@ -79,8 +79,8 @@ OURO_ASYNC_TEST(who_keeps_all_gets_copies_in_the_end_and_starves_nobody) {
         co_await eventually([&] { return on.seen->data.size() == sent.size(); });
         co_await sending;
         BOOST_TEST(home.statistics().lease_copies > before.lease_copies);
-        BOOST_TEST(!on.seen->leases.front().is_copy());
-        BOOST_TEST(on.seen->leases.back().is_copy());
+        BOOST_TEST(!on.seen->leases.at(0).is_copy());
+        BOOST_TEST(last_of(on.seen->leases).is_copy());
         // Those who keep nothing are read.
         auto crossing = spawn(send_text(other.kept_peer, sent));
         co_await eventually([&] { return other.seen->data.size() == sent.size(); });
@@ -92,7 +92,7 @@ OURO_ASYNC_TEST(who_keeps_all_gets_copies_in_the_end_and_starves_nobody) {
         BOOST_TEST(home.counters().leases == 0U);
         send_now(on.peer, "more");
         co_await eventually([&] { return !on.seen->leases.empty(); });
-        BOOST_TEST(!on.seen->leases.back().is_copy());
+        BOOST_TEST(!last_of(on.seen->leases).is_copy());
         on.seen->leases.clear();
     }
 }
@@ -135,7 +135,7 @@ OURO_ASYNC_TEST(what_comes_while_paused_is_held_uncopied) {
         BOOST_TEST(on.seen->data.empty());
         on.link->resume_reading();
         co_await eventually([&] { return on.seen->data == "held and more"; });
-        BOOST_TEST(!on.seen->leases.front().is_copy());
+        BOOST_TEST(!on.seen->leases.at(0).is_copy());
         on.seen->leases.clear();
     }
 }
@@ -192,7 +192,7 @@ OURO_ASYNC_TEST(an_abort_gives_written_leases_back) {
     send_now(on.peer, "kept");
     co_await eventually([&] { return on.seen->data == "kept"; });
     to.link->write(pattern(too_much_bytes));
-    to.link->write(std::move(on.seen->leases.front()));
+    to.link->write(std::move(on.seen->leases.at(0)));
     on.seen->leases.clear();
     to.link->abort();
     co_await eventually([&] { return to.seen->lost(); });
@@ -206,7 +206,7 @@ OURO_ASYNC_TEST(a_transport_that_knows_no_leases_gets_their_bytes) {
     send_now(on.peer, "kept");
     co_await eventually([&] { return on.seen->data == "kept"; });
     plain_transport to;
-    BOOST_CHECK(!to.write(std::move(on.seen->leases.front())));
+    BOOST_CHECK(!to.write(std::move(on.seen->leases.at(0))));
     BOOST_TEST(to.written == "kept");
     on.seen->leases.clear();
     BOOST_TEST(loop::current().counters().leases == 0U);

@@ -25,10 +25,8 @@ class recorders {
     auto end() const noexcept { return each_->end(); }
     bool empty() const noexcept { return each_->empty(); }
     std::size_t size() const noexcept { return each_->size(); }
-    const std::shared_ptr<recorder>& back() const noexcept { return each_->back(); }
-    const std::shared_ptr<recorder>& operator[](std::size_t i) const noexcept {
-        return (*each_)[i];
-    }
+    const std::shared_ptr<recorder>& back() const { return last_of(*each_); }
+    const std::shared_ptr<recorder>& operator[](std::size_t i) const { return each_->at(i); }
 
   private:
     std::shared_ptr<std::vector<std::shared_ptr<recorder>>> each_ =

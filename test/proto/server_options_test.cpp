@@ -37,10 +37,10 @@ OURO_ASYNC_TEST(each_distinct_address_of_several_hosts_is_listened_on_once) {
         co_await create_server(each_into(all), strings{"127.0.0.1", "127.0.0.2", "127.0.0.1"}, 0);
     const auto places = at.addresses();
     BOOST_REQUIRE(places.size() == 2U);
-    BOOST_TEST(places[0].host() == "127.0.0.1");
-    BOOST_TEST(places[1].host() == "127.0.0.2");
-    BOOST_TEST(places[0].port() != 0);
-    BOOST_TEST(places[1].port() != 0);
+    BOOST_TEST(places.at(0).host() == "127.0.0.1");
+    BOOST_TEST(places.at(1).host() == "127.0.0.2");
+    BOOST_TEST(places.at(0).port() != 0);
+    BOOST_TEST(places.at(1).port() != 0);
     for (const address& where : places) {
         auto client = co_await dial(where);
         send_now(client, where.host());
@@ -101,7 +101,7 @@ OURO_ASYNC_TEST(several_given_sockets_are_served_together) {
     std::vector<socket> given;
     given.push_back(co_await bound_socket());
     given.push_back(co_await bound_socket());
-    const address second = co_await given[1].local_address();
+    const address second = co_await given.at(1).local_address();
     auto at = co_await create_server(each_into(all), std::move(given));
     BOOST_REQUIRE(at.sockets().size() == 2U);
     auto client = co_await dial(second);

@@ -38,7 +38,7 @@ task<> outlast_a_shortage(std::size_t max_connections) {
         std::vector<failure_report> reports;
         co_await eventually([&] { return !(reports = take_reports()).empty(); });
         BOOST_TEST(reports.size() == 1U);
-        BOOST_CHECK(reports[0].error == std::errc::too_many_files_open);
+        BOOST_CHECK(reports.at(0).error == std::errc::too_many_files_open);
         const auto turns = loop::current().statistics().turns;
         co_await sleep(std::chrono::milliseconds(7));                  // several retries
         BOOST_TEST(loop::current().statistics().turns - turns < 50U);  // it does not spin

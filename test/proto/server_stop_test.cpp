@@ -63,10 +63,10 @@ OURO_ASYNC_TEST(at_the_deadline_who_has_output_left_is_aborted_and_named) {
         BOOST_TEST(told.finished == 0U);
         BOOST_TEST(told.closed == 2U);
         BOOST_REQUIRE(told.aborted.size() == 1U);
-        BOOST_TEST(told.aborted[0].bytes_queued > 0U);
-        BOOST_TEST(told.aborted[0].bytes_queued <= queued);
+        BOOST_TEST(told.aborted.at(0).bytes_queued > 0U);
+        BOOST_TEST(told.aborted.at(0).bytes_queued <= queued);
         if (how.over == medium::tcp) {
-            BOOST_CHECK(told.aborted[0].peer == co_await clients[1].local_address());
+            BOOST_CHECK(told.aborted.at(0).peer == co_await clients[1].local_address());
         }
         BOOST_TEST(all_lost(all));
         for (const auto& each : all) BOOST_CHECK(!each->why);

@@ -104,7 +104,7 @@ OURO_ASYNC_TEST(bytes_that_were_read_already_are_fed_in_rounds_with_a_positive_h
         const auto fed = std::count_if(next->hints.begin(), next->hints.end(),
                                        [](std::ptrdiff_t hint) { return hint > 0; });
         BOOST_TEST(fed == 15);
-        BOOST_TEST(next->hints.front() == 100);
+        BOOST_TEST(next->hints.at(0) == 100);
     }
 }
 

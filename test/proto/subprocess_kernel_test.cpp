@@ -153,7 +153,7 @@ BOOST_AUTO_TEST_CASE(an_end_that_nobody_can_tell_is_255_and_a_warning) {
         BOOST_TEST((child.link->return_code() == 255));
         const auto reports = take_reports();
         BOOST_REQUIRE(reports.size() == 1u);
-        BOOST_TEST((reports[0].level == severity::warning));
+        BOOST_TEST((reports.at(0).level == severity::warning));
     });
 }
 

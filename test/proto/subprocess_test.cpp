@@ -23,8 +23,8 @@ OURO_ASYNC_TEST(a_child_is_made_writes_loses_its_pipes_exits_and_is_lost_in_an_o
     const auto child = co_await shell("echo out; echo err >&2; exit 3", {}, seen);
     BOOST_TEST(child.link->pid() > 0);
     co_await child.over();
-    BOOST_TEST(seen->events.front() == "made");
-    BOOST_TEST(seen->events.back() == "lost");
+    BOOST_TEST(seen->events.at(0) == "made");
+    BOOST_TEST(last_of(seen->events) == "lost");
     BOOST_TEST(child.text(1) == "out\n");
     BOOST_TEST(child.text(2) == "err\n");
     for (const char* each : {"lost 0", "lost 1", "lost 2", "exited"}) BOOST_TEST(seen->has(each));
@@ -39,7 +39,7 @@ OURO_ASYNC_TEST(a_child_that_ends_at_once_is_made_first_all_the_same) {
     for (int i = 0; i < 10; ++i) {
         const auto child = co_await run_program({"true"});
         co_await child.over();
-        BOOST_TEST(child.seen->events.front() == "made");
+        BOOST_TEST(child.seen->events.at(0) == "made");
         BOOST_TEST((child.link->return_code() == 0));
     }
 }
@@ -260,7 +260,7 @@ OURO_ASYNC_TEST(a_cancelled_creator_ends_when_the_child_is_gone) {
         auto made = co_await as_result(std::move(creating).join());
         if (made) continue;  // it was made before
         BOOST_TEST((made.error() == errc::cancelled));
-        if (!seen->events.empty()) BOOST_TEST(seen->events.back() == "lost");
+        if (!seen->events.empty()) BOOST_TEST(last_of(seen->events) == "lost");
     }
 }
 

@@ -105,25 +105,25 @@ OURO_ASYNC_TEST(the_record_tells_a_peers_end_from_a_failure_and_from_an_abort) {
         auto on = co_await connect_recorder(way{});
         end_now(on.peer);
         co_await eventually([&] { return log->size() == 1; });
-        BOOST_CHECK(log->back().who == closed_by::peer);
-        BOOST_TEST(!log->back().why);
+        BOOST_CHECK(last_of(*log).who == closed_by::peer);
+        BOOST_TEST(!last_of(*log).why);
     }
     {
         auto on = co_await connect_recorder(way{});
         reset_now(on.peer);
         co_await eventually([&] { return log->size() == 2; });
-        BOOST_CHECK(log->back().who == closed_by::failure);
-        BOOST_CHECK(log->back().why == std::errc::connection_reset);
+        BOOST_CHECK(last_of(*log).who == closed_by::failure);
+        BOOST_CHECK(last_of(*log).why == std::errc::connection_reset);
     }
     {
         auto on = co_await connect_narrow(way{});
         on.link->write(pattern(too_much_bytes));
         on.link->abort();
         co_await eventually([&] { return log->size() == 3; });
-        BOOST_CHECK(log->back().who == closed_by::us);
-        BOOST_TEST(log->back().aborted);
-        BOOST_TEST(log->back().high_water_hits == 1U);
-        BOOST_TEST(log->back().bytes_dropped + log->back().bytes_sent == too_much_bytes);
+        BOOST_CHECK(last_of(*log).who == closed_by::us);
+        BOOST_TEST(last_of(*log).aborted);
+        BOOST_TEST(last_of(*log).high_water_hits == 1U);
+        BOOST_TEST(last_of(*log).bytes_dropped + last_of(*log).bytes_sent == too_much_bytes);
     }
     {  // what stays open after the peer's end is ours to close
         auto on = co_await connect_recorder(way{});
@@ -132,7 +132,7 @@ OURO_ASYNC_TEST(the_record_tells_a_peers_end_from_a_failure_and_from_an_abort) {
         co_await eventually([&] { return on.seen->eofs == 1; });
         on.link->close();
         co_await eventually([&] { return log->size() == 4; });
-        BOOST_CHECK(log->back().who == closed_by::us);
+        BOOST_CHECK(last_of(*log).who == closed_by::us);
     }
 }
 
@@ -161,7 +161,7 @@ OURO_ASYNC_TEST(a_log_that_throws_is_reported_and_an_empty_one_ends_the_records)
     }
     const auto reports = take_reports();
     BOOST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST(reports[0].describe().find("no disk") != std::string::npos);
+    BOOST_TEST(reports.at(0).describe().find("no disk") != std::string::npos);
     const auto log = log_of(home);
     home.set_connection_log({});
     auto on = co_await connect_recorder(way{});

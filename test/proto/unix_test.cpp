@@ -129,9 +129,9 @@ BOOST_AUTO_TEST_CASE(a_stale_file_that_cannot_be_removed_is_reported_and_bind_de
             auto outcome = co_await as_result(create_unix_server(silent_protocol(), folder.file()));
             const auto reports = take_reports();
             BOOST_REQUIRE(reports.size() == 1U);
-            BOOST_CHECK(reports[0].level == severity::warning);
-            BOOST_CHECK(reports[0].error == std::errc::permission_denied);
-            BOOST_TEST(reports[0].error.message().find(folder.file()) != std::string::npos);
+            BOOST_CHECK(reports.at(0).level == severity::warning);
+            BOOST_CHECK(reports.at(0).error == std::errc::permission_denied);
+            BOOST_TEST(reports.at(0).error.message().find(folder.file()) != std::string::npos);
             BOOST_TEST(outcome.has_value() == !stale);
             if (stale) BOOST_CHECK(outcome.error() == std::errc::address_in_use);
             if (outcome) co_await end(*outcome);

@@ -357,6 +357,7 @@ OURO_ASYNC_TEST(the_reason_of_a_cancellation_travels_with_the_error) {
     co_await settle();
     outer.cancel(cancel_cause::shutdown, "signal SIGTERM");
     co_await settle();
+    for (const auto& each : {inner, outer, unstarted}) BOOST_TEST_REQUIRE(each.done());
     BOOST_TEST(inner.failure().message() == "sleep: cancelled: signal SIGTERM");
     BOOST_TEST(outer.failure().reason() == "signal SIGTERM");
     BOOST_TEST((outer.failure().cause() == cancel_cause::shutdown));

@@ -315,7 +315,7 @@ OURO_ASYNC_TEST(a_callback_that_throws_is_reported) {
     co_await settle();
     const auto reports = take_reports();
     BOOST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST(reports[0].subject == "on_done");
+    BOOST_TEST(reports.at(0).subject == "on_done");
 }
 
 // rules 91, 92, 93
@@ -329,8 +329,8 @@ OURO_ASYNC_TEST(a_failure_nobody_saw_is_reported_once_when_the_last_reference_go
     }
     const auto reports = take_reports();
     BOOST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST((reports[0].error == errc::unsupported));
-    BOOST_TEST(reports[0].created.line() != 0U);
+    BOOST_TEST((reports.at(0).error == errc::unsupported));
+    BOOST_TEST(reports.at(0).created.line() != 0U);
     const auto quiet = [](auto look) {
         const promise<int> maker;
         auto made = maker.get_future();
@@ -359,7 +359,7 @@ OURO_ASYNC_TEST(a_failure_nobody_saw_is_reported_once_when_the_last_reference_go
     }
     const auto thrown = take_reports();
     BOOST_REQUIRE(thrown.size() == 1U);
-    BOOST_TEST((thrown[0].error == errc::callback_threw));
+    BOOST_TEST((thrown.at(0).error == errc::callback_threw));
     co_return;
 }
 
@@ -433,7 +433,7 @@ BOOST_AUTO_TEST_CASE(promises_and_futures_outlive_their_loop) {
     }
     // rule 91: the loop told of it, because nobody could do so later
     BOOST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST((reports[0].error == errc::unsupported));
+    BOOST_TEST((reports.at(0).error == errc::unsupported));
     BOOST_TEST(token.use_count() == 1);
     BOOST_TEST(registered.cancelled());
     registered.cancel();

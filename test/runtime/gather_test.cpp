@@ -116,7 +116,7 @@ OURO_ASYNC_TEST(what_returns_nothing_has_a_place_among_the_results) {
     for (int i = 0; i < 3; ++i) many.push_back(nothing(i));
     const auto each = co_await gather_results(std::move(many));
     BOOST_TEST(each.size() == 3U);
-    BOOST_TEST(each[2].has_value());
+    BOOST_TEST(each.at(2).has_value());
 }
 
 OURO_ASYNC_TEST(results_that_can_only_be_moved_are_moved) {
@@ -129,7 +129,7 @@ OURO_ASYNC_TEST(results_that_can_only_be_moved_are_moved) {
     std::vector<task<std::unique_ptr<int>>> many;
     for (int i = 0; i < 3; ++i) many.push_back(make(i));
     const auto values = co_await gather(std::move(many));
-    BOOST_TEST(*values[2] == 2);
+    BOOST_TEST(*values.at(2) == 2);
     auto [good, bad] = co_await gather_results(make(5), fail_later(errc::unsupported));
     BOOST_REQUIRE(good.has_value());
     BOOST_TEST(**good == 5);
@@ -263,8 +263,8 @@ OURO_ASYNC_TEST(failures_and_cancellations_can_be_results) {
     many.push_back(fail_later(errc::no_address, 3));
     many.push_back(give_later(2, 5));
     const auto each = co_await gather_results(std::move(many));
-    BOOST_TEST((each[0].error() == errc::no_address));
-    BOOST_TEST(each[1].value() == 2);
+    BOOST_TEST((each.at(0).error() == errc::no_address));
+    BOOST_TEST(each.at(1).value() == 2);
 }
 
 // rules 195, 196

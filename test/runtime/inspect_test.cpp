@@ -252,7 +252,7 @@ OURO_ASYNC_TEST(a_report_tells_how_far_a_task_is) {
     (void)co_await as_result(seen.join());
     const auto own = capture_call_graph();
     BOOST_TEST((own.at(0).stage == task_stage::running));
-    BOOST_TEST(own[0].describe().find(" past inspect_test.cpp:") != std::string::npos);
+    BOOST_TEST(own.at(0).describe().find(" past inspect_test.cpp:") != std::string::npos);
     BOOST_TEST(find_report(capture_tasks(loop::current()), "seen").name.empty());
 }
 

@@ -50,9 +50,9 @@ OURO_ASYNC_TEST(a_callback_call_becomes_a_value) {
     BOOST_TEST(api->started == 0);
     co_await settle();
     BOOST_REQUIRE(api->calls.size() == 1U);
-    BOOST_TEST(!api->calls[0].abandoned());
-    BOOST_TEST(api->calls[0](5));
-    BOOST_TEST(!api->calls[0](6));
+    BOOST_TEST(!api->calls.at(0).abandoned());
+    BOOST_TEST(api->calls.at(0)(5));
+    BOOST_TEST(!api->calls.at(0)(6));
     const int got = co_await asking;
     BOOST_TEST(got == 5);
 }
@@ -125,7 +125,7 @@ OURO_ASYNC_TEST(what_the_call_throws_comes_out_of_the_await) {
     BOOST_TEST(got == 1);
     const auto reports = take_reports();
     BOOST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST(reports[0].error.message().find("after the answer") != std::string::npos);
+    BOOST_TEST(reports.at(0).error.message().find("after the answer") != std::string::npos);
 }
 
 OURO_ASYNC_TEST(an_api_that_copies_its_callbacks_is_served) {
@@ -153,8 +153,8 @@ OURO_ASYNC_TEST(a_cancelled_waiter_leaves_and_a_late_result_is_dropped) {
     co_await settle();
     BOOST_REQUIRE(api->calls.size() == 2U);
     asking.cancel(cancel_cause::timeout);
-    BOOST_TEST(api->calls[0].abandoned());
-    api->calls[0](errc::unsupported);  // no report: nobody wanted to know
+    BOOST_TEST(api->calls.at(0).abandoned());
+    api->calls.at(0)(errc::unsupported);  // no report: nobody wanted to know
     co_await settle();
     BOOST_TEST(asking.cancelled());
     BOOST_TEST((asking.failure().cause() == cancel_cause::timeout));
@@ -162,7 +162,7 @@ OURO_ASYNC_TEST(a_cancelled_waiter_leaves_and_a_late_result_is_dropped) {
     other.cancel();
     co_await settle();
     BOOST_TEST(other.cancelled());
-    BOOST_TEST(api->calls[1](3));
+    BOOST_TEST(api->calls.at(1)(3));
     co_await settle();
 }
 
@@ -192,7 +192,7 @@ OURO_ASYNC_TEST(a_call_with_a_cancel_hook_is_asked_to_end_and_waited_for) {
     BOOST_TEST(api->cancelled == 1);
     BOOST_TEST(!asking.done());
     BOOST_TEST(!api->calls.at(0).abandoned());
-    api->calls[0](errc::unsupported);
+    api->calls.at(0)(errc::unsupported);
     co_await settle();
     BOOST_REQUIRE(asking.done());
     BOOST_TEST(asking.cancelled());
@@ -354,7 +354,7 @@ OURO_ASYNC_TEST(what_a_called_back_function_throws_is_reported) {
     co_await settle();
     const auto reports = take_reports();
     BOOST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST(reports[0].error.message().find("in the callback") != std::string::npos);
+    BOOST_TEST(reports.at(0).error.message().find("in the callback") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(a_closing_loop_calls_back_and_a_closed_one_refuses) {

@@ -100,11 +100,11 @@ OURO_ASYNC_TEST(what_is_kept_is_where_it_was_received) {
     BOOST_TEST(home.counters().leases == 2U);
     BOOST_TEST(home.statistics().leases == 2U);
     BOOST_TEST(home.statistics().lease_copies == 0U);
-    buffer_lease more = kept->leases[0].share();
+    buffer_lease more = kept->leases.at(0).share();
     BOOST_TEST(home.counters().leases == 3U);
     kept->leases.erase(kept->leases.begin());
     BOOST_TEST(text_of(more) == "first");
-    BOOST_TEST(text_of(kept->leases[0]) == "second");
+    BOOST_TEST(text_of(kept->leases.at(0)) == "second");
     BOOST_TEST(!more.is_copy());
     more = {};
     kept->leases.clear();
@@ -123,12 +123,12 @@ OURO_ASYNC_TEST(beyond_the_bound_bytes_are_copied_and_others_go_on_receiving) {
         const std::size_t before = kept->byte_count;
         hoarded.peer_sends(block);
         co_await eventually([&] { return kept->byte_count == before + block.size(); });
-        co_return kept->leases.back().is_copy();
+        co_return last_of(kept->leases).is_copy();
     };
     while (!co_await hoard()) {
     }
     BOOST_TEST(home.statistics().lease_copies > 0U);
-    BOOST_TEST(!kept->leases.front().is_copy());
+    BOOST_TEST(!kept->leases.at(0).is_copy());
     io::recv_ring(home, receive, other.ours);
     for (int i = 0; i < 40; ++i) {  // more than all the memory there is
         receive.received.clear();
@@ -160,8 +160,8 @@ BOOST_AUTO_TEST_CASE(a_ring_of_one_buffer_is_left_to_those_who_keep_nothing) {
             const auto kept = keeper::start(here, receive, fds.ours);
             fds.peer_sends("kept");
             co_await eventually([&] { return kept->byte_count == 4; });
-            BOOST_TEST(kept->leases[0].is_copy());
-            BOOST_TEST(text_of(kept->leases[0]) == "kept");
+            BOOST_TEST(kept->leases.at(0).is_copy());
+            BOOST_TEST(text_of(kept->leases.at(0)) == "kept");
             co_await stop(here, receive);
         };
         BOOST_TEST(home.run_until_complete(body()).has_value());
@@ -184,7 +184,7 @@ void keep_beyond_a_loop(engine which, std::vector<buffer_lease>& into, std::stri
         const auto kept = keeper::start(here, receive, fds.ours);
         fds.peer_sends("kept");
         co_await eventually([&] { return kept->byte_count == 4; });
-        kept_for->push_back(std::move(kept->leases[0]));
+        kept_for->push_back(std::move(kept->leases.at(0)));
         kept_for->push_back(kept_for->back().share());
         co_await stop(here, receive);
     };

@@ -342,7 +342,7 @@ BOOST_AUTO_TEST_CASE(an_operation_started_while_the_loop_closes_ends_cancelled) 
     io::recv(*home, first, fds.ours, room);
     turns();
     home->close();
-    BOOST_TEST(first.results.back() == -ECANCELED);
+    BOOST_TEST(last_of(first.results) == -ECANCELED);
     BOOST_TEST(!second.in_flight);
     BOOST_TEST(home->counters().ops == 0U);
 }
@@ -366,9 +366,9 @@ BOOST_AUTO_TEST_CASE(what_was_forgotten_is_named_in_one_report) {
     const int forgotten = io::socket(*home, AF_INET, SOCK_STREAM, 0).value();
     home->close();
     BOOST_TEST_REQUIRE(seen.size() == 1U);
-    BOOST_TEST((seen[0].level == severity::warning));
-    BOOST_TEST(contains(seen[0].message, "1 open descriptor"));
-    BOOST_TEST(seen[0].subject == "loop close");
+    BOOST_TEST((seen.at(0).level == severity::warning));
+    BOOST_TEST(contains(seen.at(0).message, "1 open descriptor"));
+    BOOST_TEST(seen.at(0).subject == "loop close");
     ::close(forgotten);
 }
 
@@ -387,7 +387,7 @@ BOOST_AUTO_TEST_CASE(a_failure_that_comes_up_while_the_loop_closes_is_reported) 
     turns(2);
     home->close();
     BOOST_TEST_REQUIRE(seen.size() == 1U);
-    BOOST_TEST((seen[0].error == errc::unsupported));
+    BOOST_TEST((seen.at(0).error == errc::unsupported));
 }
 
 BOOST_AUTO_TEST_CASE(a_failure_that_the_close_has_reported_may_be_read_in_full_afterwards) {
@@ -399,8 +399,8 @@ BOOST_AUTO_TEST_CASE(a_failure_that_the_close_has_reported_may_be_read_in_full_a
     turns();
     home->close();
     BOOST_TEST_REQUIRE(seen.size() == 2U);
-    BOOST_TEST(seen[0].error.doing() == "turn the key");
-    BOOST_TEST(seen[1].error.doing() == "open the door");
+    BOOST_TEST(seen.at(0).error.doing() == "turn the key");
+    BOOST_TEST(seen.at(1).error.doing() == "open the door");
     BOOST_TEST(failed.failure().doing() == "turn the key");
     BOOST_TEST(failed.failure().trail().size() == 1U);
     BOOST_TEST(refused.failure().doing() == "open the door");

@@ -282,7 +282,7 @@ BOOST_AUTO_TEST_CASE(a_post_that_throws_is_reported_and_the_loop_goes_on) {
     home.get_handle().stop();
     home.run_forever();
     BOOST_REQUIRE(seen.size() == 1U);
-    BOOST_TEST((seen[0].error == errc::callback_threw));
+    BOOST_TEST((seen.at(0).error == errc::callback_threw));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

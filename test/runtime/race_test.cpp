@@ -219,7 +219,7 @@ OURO_ASYNC_TEST(the_first_attempt_wins_alone_when_it_is_quick) {
     BOOST_TEST(outcome.winner->index == 0U);
     BOOST_TEST(outcome.winner->value == 0);
     BOOST_TEST_REQUIRE(outcome.errors.size() == 1U);
-    BOOST_TEST(!outcome.errors[0]);
+    BOOST_TEST(!outcome.errors.at(0));
     BOOST_TEST(*made.story == "start0 end0 ");
     BOOST_TEST(timers_here() == 0U);
 }
@@ -233,8 +233,8 @@ OURO_ASYNC_TEST(a_failed_attempt_starts_the_next_one_at_once) {
     BOOST_TEST((loop::current().time() - began < 5s));
     BOOST_TEST(outcome.winner.value().index == 1U);
     BOOST_TEST_REQUIRE(outcome.errors.size() == 2U);
-    BOOST_TEST((outcome.errors[0] == errc::unsupported));
-    BOOST_TEST(!outcome.errors[1]);
+    BOOST_TEST((outcome.errors.at(0) == errc::unsupported));
+    BOOST_TEST(!outcome.errors.at(1));
     BOOST_TEST(*made.story == "start0 end0 start1 end1 ");
 }
 
@@ -245,9 +245,9 @@ OURO_ASYNC_TEST(a_slow_attempt_gets_company_after_the_delay_and_may_lose) {
     const auto outcome = co_await staggered_race(made.all, 5ms);
     BOOST_TEST(outcome.winner.value().index == 1U);
     BOOST_TEST_REQUIRE(outcome.errors.size() == 2U);
-    BOOST_TEST((outcome.errors[0] == errc::cancelled));
-    BOOST_TEST((outcome.errors[0].cause() == cancel_cause::not_needed));
-    BOOST_TEST(!outcome.errors[1]);
+    BOOST_TEST((outcome.errors.at(0) == errc::cancelled));
+    BOOST_TEST((outcome.errors.at(0).cause() == cancel_cause::not_needed));
+    BOOST_TEST(!outcome.errors.at(1));
     BOOST_TEST(*made.story == "start0 start1 end1 cancel0 ");
 }
 
@@ -267,9 +267,9 @@ OURO_ASYNC_TEST(without_a_delay_attempts_run_one_after_the_other) {
     const auto outcome = co_await staggered_race(made.all, {});
     BOOST_TEST(!outcome.winner);
     BOOST_TEST_REQUIRE(outcome.errors.size() == 3U);
-    BOOST_TEST((outcome.errors[0] == errc::unsupported));
-    BOOST_TEST((outcome.errors[1] == errc::no_address));
-    BOOST_TEST((outcome.errors[2] == errc::value_error));
+    BOOST_TEST((outcome.errors.at(0) == errc::unsupported));
+    BOOST_TEST((outcome.errors.at(1) == errc::no_address));
+    BOOST_TEST((outcome.errors.at(2) == errc::value_error));
     BOOST_TEST(*made.story == "start0 end0 start1 end1 start2 end2 ");
 }
 
@@ -288,8 +288,8 @@ OURO_ASYNC_TEST(attempts_that_fail_by_exception_or_cannot_even_be_made_count_as_
     const auto outcome = co_await staggered_race(all, {});
     BOOST_TEST(outcome.winner.value().value == 3);
     BOOST_TEST_REQUIRE(outcome.errors.size() == 3U);
-    BOOST_TEST(contains(outcome.errors[0].message(), "while it ran"));
-    BOOST_TEST(contains(outcome.errors[1].message(), "while it was made"));
+    BOOST_TEST(contains(outcome.errors.at(0).message(), "while it ran"));
+    BOOST_TEST(contains(outcome.errors.at(1).message(), "while it was made"));
 }
 
 // rules 211, 212

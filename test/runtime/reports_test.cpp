@@ -50,12 +50,12 @@ BOOST_AUTO_TEST_CASE(a_callback_that_throws_is_reported_with_its_place_and_the_l
     one_turn();
     BOOST_TEST(next_ran);
     BOOST_TEST_REQUIRE(seen.size() == 2U);
-    BOOST_TEST((seen[0].error == errc::callback_threw));
-    BOOST_TEST((seen[0].level == severity::failure));
-    BOOST_TEST(contains(seen[0].error.message(), "spilt"));
-    BOOST_TEST(seen[0].created.line() == line);
-    BOOST_TEST(seen[1].created.line() == timer_line);
-    BOOST_CHECK_THROW(std::rethrow_exception(seen[0].error.exception()), std::runtime_error);
+    BOOST_TEST((seen.at(0).error == errc::callback_threw));
+    BOOST_TEST((seen.at(0).level == severity::failure));
+    BOOST_TEST(contains(seen.at(0).error.message(), "spilt"));
+    BOOST_TEST(seen.at(0).created.line() == line);
+    BOOST_TEST(seen.at(1).created.line() == timer_line);
+    BOOST_CHECK_THROW(std::rethrow_exception(seen.at(0).error.exception()), std::runtime_error);
 }
 
 // rule 71
@@ -161,9 +161,9 @@ BOOST_AUTO_TEST_CASE(reports_of_users_go_the_same_way) {
                                  .error = error(errc::value_error),
                                  .subject = "kitchen"});
     BOOST_TEST_REQUIRE(seen.size() == 1U);
-    BOOST_TEST(seen[0].message == "low on tea");
+    BOOST_TEST(seen.at(0).message == "low on tea");
     captured_stderr captured;
-    home.default_exception_handler(seen[0]);
+    home.default_exception_handler(seen.at(0));
     BOOST_TEST(contains(captured.text(), "warning: low on tea [kitchen]"));
 }
 
@@ -180,10 +180,11 @@ BOOST_AUTO_TEST_CASE(a_slow_callback_is_reported_in_debug_mode_with_its_name) {
     one_turn();
     home.set_debug(false);
     BOOST_TEST_REQUIRE(seen.size() >= 1U);
-    BOOST_TEST((seen[0].level == severity::warning));
-    BOOST_TEST(contains(seen[0].message, " ms"));
-    const bool placed = seen[0].created.line() == line ||
-                        contains(seen[0].message + seen[0].subject, ":" + std::to_string(line));
+    BOOST_TEST((seen.at(0).level == severity::warning));
+    BOOST_TEST(contains(seen.at(0).message, " ms"));
+    const bool placed =
+        seen.at(0).created.line() == line ||
+        contains(seen.at(0).message + seen.at(0).subject, ":" + std::to_string(line));
     BOOST_TEST(placed);
 }
 

@@ -493,8 +493,8 @@ BOOST_AUTO_TEST_CASE(stop_gives_a_limit_of_its_own_and_close_tells_who_did_not_l
     BOOST_TEST(contains(left.error().doing(), ": waiting in sleep (another "));
     BOOST_TEST(contains(left.error().doing(), "run_test.cpp:"));
     BOOST_TEST_REQUIRE(reports.size() == 1u);
-    BOOST_TEST(contains(reports[0], "sleep (another "));
-    BOOST_TEST(contains(reports[0], "run_test.cpp:"));
+    BOOST_TEST(contains(reports.at(0), "sleep (another "));
+    BOOST_TEST(contains(reports.at(0), "run_test.cpp:"));
 
     runner quick({.loop = world.options()});
     const auto obeyed = quick.run([&]() -> task<> {

@@ -131,7 +131,7 @@ BOOST_AUTO_TEST_CASE(a_task_that_cannot_be_made_is_told_to_the_thread_and_to_the
         BOOST_CHECK_THROW((void)never.get(), std::runtime_error);
     });
     BOOST_REQUIRE(seen.size() == 1U);
-    BOOST_TEST((seen[0].error == errc::callback_threw));
+    BOOST_TEST((seen.at(0).error == errc::callback_threw));
 }
 
 BOOST_AUTO_TEST_CASE(a_loop_that_is_closed_starts_no_task_and_leaves_nobody_waiting) {

@@ -127,7 +127,7 @@ OURO_ASYNC_TEST(a_failure_after_the_waiter_has_gone_is_reported) {
     co_await settle();
     const auto reports = take_reports();
     BOOST_TEST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST((reports[0].error == errc::unsupported));
+    BOOST_TEST((reports.at(0).error == errc::unsupported));
 }
 
 /// The waiter is cancelled in the turn in which the task fails: after the failure, before its step.
@@ -154,7 +154,7 @@ OURO_ASYNC_TEST(a_failure_on_its_way_to_a_waiter_that_is_cancelled_is_reported) 
     kept.clear();
     const auto reports = take_reports();
     BOOST_TEST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST((reports[0].error == errc::unsupported));
+    BOOST_TEST((reports.at(0).error == errc::unsupported));
     co_await race_failure_against_cancel(kept);
     BOOST_TEST_REQUIRE(kept[0].done());
     BOOST_TEST((kept[0].failure() == errc::unsupported));

@@ -218,8 +218,8 @@ OURO_ASYNC_TEST(a_handler_that_throws_is_reported_and_stays) {
     co_await eventually([told] { return *told == "tt"; });
     const auto reports = take_reports();
     BOOST_TEST_REQUIRE(reports.size() == 2u);
-    BOOST_TEST(reports[0].message == "a signal handler threw");
-    BOOST_TEST(reports[0].subject == "SIGWINCH");
+    BOOST_TEST(reports.at(0).message == "a signal handler threw");
+    BOOST_TEST(reports.at(0).subject == "SIGWINCH");
 }
 
 // rule 693

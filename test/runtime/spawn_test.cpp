@@ -251,11 +251,11 @@ OURO_ASYNC_TEST(a_failure_that_nobody_looked_at_is_reported_once_with_name_and_p
     }
     const auto reports = take_reports();
     BOOST_TEST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST((reports[0].error == errc::unsupported));
-    BOOST_TEST((reports[0].level == severity::failure));
-    BOOST_TEST(reports[0].subject == "lonely");
-    BOOST_TEST(reports[0].created.line() == line);
-    BOOST_TEST(contains(reports[0].created.file_name(), "spawn_test.cpp"));
+    BOOST_TEST((reports.at(0).error == errc::unsupported));
+    BOOST_TEST((reports.at(0).level == severity::failure));
+    BOOST_TEST(reports.at(0).subject == "lonely");
+    BOOST_TEST(reports.at(0).created.line() == line);
+    BOOST_TEST(contains(reports.at(0).created.file_name(), "spawn_test.cpp"));
 }
 
 // rule 79
@@ -265,8 +265,8 @@ OURO_ASYNC_TEST(the_place_of_a_spawned_callable_is_the_place_of_the_call) {
     co_await settle();
     const auto reports = take_reports();
     BOOST_TEST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST(contains(reports[0].created.file_name(), "spawn_test.cpp"));
-    BOOST_TEST(reports[0].created.line() == line);
+    BOOST_TEST(contains(reports.at(0).created.file_name(), "spawn_test.cpp"));
+    BOOST_TEST(reports.at(0).created.line() == line);
 }
 
 // rule 91
@@ -275,8 +275,8 @@ OURO_ASYNC_TEST(an_exception_that_nobody_looked_at_is_reported_once) {
     co_await settle();
     const auto reports = take_reports();
     BOOST_TEST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST((reports[0].error == errc::callback_threw));
-    BOOST_TEST(contains(reports[0].error.message(), "thrown text"));
+    BOOST_TEST((reports.at(0).error == errc::callback_threw));
+    BOOST_TEST(contains(reports.at(0).error.message(), "thrown text"));
 }
 
 // rule 92

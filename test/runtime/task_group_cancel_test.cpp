@@ -254,7 +254,7 @@ OURO_ASYNC_TEST(a_group_may_be_cancelled_and_then_ends_without_an_error) {
     });
     BOOST_TEST(notes->ended == 1);
     BOOST_TEST_REQUIRE(notes->seen.size() == 1U);
-    BOOST_TEST(notes->seen[0].reason() == "enough");
+    BOOST_TEST(notes->seen.at(0).reason() == "enough");
     BOOST_TEST(own_requests() == 0U);
     co_await yield();
 }
@@ -326,7 +326,7 @@ OURO_ASYNC_TEST(a_cancelled_group_ends_cancelled_if_its_body_swallowed_a_request
         BOOST_TEST(parent.cancelled() == !taken_back);
         BOOST_TEST(parent.cancelling() == (taken_back ? 0U : 1U));
         BOOST_TEST_REQUIRE(notes->seen.size() == 1U);
-        BOOST_TEST(notes->seen[0].reason() == "no more work");
+        BOOST_TEST(notes->seen.at(0).reason() == "no more work");
         BOOST_TEST(notes->ended == 1);
     }
 }
@@ -390,8 +390,8 @@ OURO_ASYNC_TEST(a_deadline_around_a_group_ends_its_children_and_becomes_a_timeou
         BOOST_TEST((ended.error() == std::errc::timed_out));
         BOOST_TEST(notes->ended == 2);
         BOOST_TEST_REQUIRE(notes->seen.size() == 2U);
-        BOOST_TEST((notes->seen[0].cause() == cancel_cause::timeout));
-        BOOST_TEST(notes->seen[0].reason().starts_with("deadline of 1 ms"));
+        BOOST_TEST((notes->seen.at(0).cause() == cancel_cause::timeout));
+        BOOST_TEST(notes->seen.at(0).reason().starts_with("deadline of 1 ms"));
         BOOST_TEST(own_requests() == 0U);
     }
 }
@@ -539,7 +539,7 @@ BOOST_AUTO_TEST_CASE(a_closing_loop_lets_groups_end_in_their_own_way) {
     BOOST_TEST(notes->ended == 2);
     BOOST_TEST(parent.cancelled());
     BOOST_TEST_REQUIRE(notes->seen.size() == 2U);
-    BOOST_TEST((notes->seen[0].cause() == cancel_cause::shutdown));
+    BOOST_TEST((notes->seen.at(0).cause() == cancel_cause::shutdown));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -381,9 +381,9 @@ OURO_ASYNC_TEST(failures_after_an_exception_are_reported) {
     BOOST_TEST(caught == 1);
     const auto reports = take_reports();
     BOOST_TEST_REQUIRE(reports.size() == 2U);
-    BOOST_TEST((reports[0].error == errc::queue_full));
-    BOOST_TEST(contains(reports[1].error.message(), "second"));
-    BOOST_TEST(contains(reports[1].message, "group"));
+    BOOST_TEST((reports.at(0).error == errc::queue_full));
+    BOOST_TEST(contains(reports.at(1).error.message(), "second"));
+    BOOST_TEST(contains(reports.at(1).message, "group"));
 }
 
 // rule 140

@@ -235,8 +235,8 @@ OURO_ASYNC_TEST(what_a_callback_throws_is_reported) {
     co_await settle();
     const auto reports = take_reports();
     BOOST_TEST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST(contains(reports[0].describe(), "thrown on purpose"));
-    BOOST_TEST(reports[0].created.line() == line);
+    BOOST_TEST(contains(reports.at(0).describe(), "thrown on purpose"));
+    BOOST_TEST(reports.at(0).created.line() == line);
 }
 
 BOOST_AUTO_TEST_CASE(a_loop_that_closes_drops_callbacks_unrun) {

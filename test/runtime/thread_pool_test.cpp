@@ -393,7 +393,7 @@ OURO_KERNEL_TEST(a_shutdown_that_takes_too_long_is_a_warning_and_waits_no_more, 
     co_await shutdown_default_executor(1ms);
     const auto reports = take_reports();
     BOOST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST((reports[0].level == severity::warning));
+    BOOST_TEST((reports.at(0).level == severity::warning));
     held->open.release();
     co_await waiting;  // it is told of its end all the same
     BOOST_TEST(held->passed == 1);

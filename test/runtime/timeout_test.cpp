@@ -634,7 +634,7 @@ BOOST_AUTO_TEST_CASE(a_closing_loop_takes_timeouts_down_with_their_frames) {
     home.close();
     BOOST_TEST(home.counters().timers == 0U);
     BOOST_TEST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST(contains(reports[0].message, "destroyed"));
+    BOOST_TEST(contains(reports.at(0).message, "destroyed"));
 }
 
 BOOST_AUTO_TEST_SUITE_END()

@@ -132,11 +132,11 @@ OURO_WHOLE_TEST(wake_and_wake_failed_end_the_await_through_the_ready_queue,
     BOOST_TEST(seen.empty());
     co_await settle();
     BOOST_TEST_REQUIRE(seen.size() == 1U);
-    BOOST_TEST(seen[0].value() == 5);
+    BOOST_TEST(seen.at(0).value() == 5);
     open->wake_failed(error(errc::no_address, "by hand"));
     co_await settle();
     BOOST_TEST_REQUIRE(seen.size() == 2U);
-    BOOST_TEST(seen[1].error().doing() == "by hand");
+    BOOST_TEST(seen.at(1).error().doing() == "by hand");
     open->wake();
     co_await settle();
     open->wake_failed(errc::no_address);
@@ -160,7 +160,7 @@ OURO_WHOLE_TEST(complete_and_fail_resume_there_and_then_in_the_run_phase,
         BOOST_TEST(seen.size() == 1U);
         open->fail(errc::no_address);
         BOOST_TEST(seen.size() == 2U);
-        BOOST_TEST((seen[1].error() == errc::no_address));
+        BOOST_TEST((seen.at(1).error() == errc::no_address));
         open->fail(errc::unsupported);
         BOOST_TEST(waiting.done());
     });
@@ -402,7 +402,7 @@ BOOST_AUTO_TEST_CASE(a_foreign_coroutine_may_outlive_the_loop_in_which_it_sleeps
     coroutine.reset();
     BOOST_TEST(!resumed);
     BOOST_TEST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST(reports[0] == "the loop closed with 1 timers left");
+    BOOST_TEST(reports.at(0) == "the loop closed with 1 timers left");
 }
 
 OURO_ASYNC_TEST(an_operation_yields_its_value_or_an_error_that_names_it) {

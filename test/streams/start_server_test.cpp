@@ -95,8 +95,8 @@ OURO_ASYNC_TEST(the_error_of_a_handler_is_reported_and_closes_its_connection_onl
     BOOST_TEST(co_await exchange(where, "fail\n") == "");
     const auto reports = take_reports();
     BOOST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST((reports[0].error == std::errc::protocol_error));
-    BOOST_TEST(reports[0].error.doing() == "obey");
+    BOOST_TEST((reports.at(0).error == std::errc::protocol_error));
+    BOOST_TEST(reports.at(0).error.doing() == "obey");
     writer.write("alive\n");
     BOOST_TEST(co_await read_text(reader) == "alive\n");
     server.close();
@@ -110,7 +110,7 @@ OURO_ASYNC_TEST(the_exception_of_a_handler_is_reported_and_closes_its_connection
     BOOST_TEST(co_await exchange(where, "throw\n") == "");
     const auto reports = take_reports();
     BOOST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST(reports[0].error.message().find("as told") != std::string::npos);
+    BOOST_TEST(reports.at(0).error.message().find("as told") != std::string::npos);
     BOOST_TEST(co_await exchange(where, "alive\n") == "alive\n");
     server.close();
 }
@@ -122,7 +122,7 @@ OURO_ASYNC_TEST(the_exception_of_a_plain_handler_is_reported_and_closes_its_conn
     BOOST_TEST(co_await exchange(server.addresses().at(0), "") == "");
     const auto reports = take_reports();
     BOOST_REQUIRE(reports.size() == 1U);
-    BOOST_TEST(reports[0].error.message().find("plainly") != std::string::npos);
+    BOOST_TEST(reports.at(0).error.message().find("plainly") != std::string::npos);
     server.close();
 }
 

@@ -50,6 +50,13 @@ task<> eventually(std::function<bool()> holds);
 /// Whether there is an address ::1: in a simulation always, in a container not always.
 task<bool> has_ipv6();
 
+/// The last one. Checked, as `at` is: under torture less may have come than the test waits for, and
+/// that must fail this test, not all of them.
+template <class Sequence>
+auto& last_of(Sequence& all) {
+    return all.at(all.size() - 1);
+}
+
 /// Two connected TCP sockets on loopback.
 task<std::pair<socket, socket>> tcp_pair();
 
