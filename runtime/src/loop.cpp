@@ -137,9 +137,7 @@ void loop_state::turn(clock::time_point until) noexcept {
     if (rig) [[unlikely]]
         rig->turn_begins(self, queued);
     run_queued(queued);
-    while (op* const each = ended.pop()) {
-        run_completion({each, nullptr, each->res, 0, 0, each->generation});
-    }
+    if (!ended.empty()) run_ended(ended);
     if (!batch.empty()) run_completions();
     if (!expired.empty()) run_expired();
 }
@@ -235,14 +233,21 @@ void loop_state::run_queued(ready_queue& queued) noexcept {
 
 void loop_state::run_completions() noexcept {
     // Nothing is added to the batch while it is delivered: what completes here goes to `deferred`.
-    for (const completion& done : batch) run_completion(done);
+    if (observed) {
+        for (const completion& done : batch) {
+            observe([&] { deliver(done); }, "a completion", {});
+        }
+    } else {
+        for (const completion& done : batch) deliver(done);
+    }
     batch.clear();
 }
 
-void loop_state::run_completion(const completion& done) noexcept {
-    if (observed) [[unlikely]]
-        return observe([&] { deliver(done); }, "a completion", {});
-    deliver(done);
+void loop_state::run_ended(op_list& ended) noexcept {
+    while (op* const each = ended.pop()) {
+        const completion done{each, nullptr, each->res, 0, 0, each->generation};
+        observed ? observe([&] { deliver(done); }, "a completion", {}) : deliver(done);
+    }
 }
 
 void loop_state::deliver(const completion& done) noexcept {

@@ -95,7 +95,7 @@ struct loop_state {
     void collect_expired() noexcept;
     void run_queued(ready_queue& queued) noexcept;
     void run_completions() noexcept;
-    void run_completion(const completion& done) noexcept;
+    void run_ended(op_list& ended) noexcept;
     void run_expired() noexcept;
 
     void run_until_stopped();
