@@ -209,10 +209,9 @@ stream_core::verdict stream_core::look(read_wait_base& read, error& why) noexcep
     case read_request::kind::exactly:
         if (buffer_.size() >= request.count) return verdict::ready;
         if (!eof_) return verdict::waits;
-        why = error(errc::incomplete_read, words([&] {
-                        return "read exactly " + std::to_string(request.count) + " bytes";
-                    }));
-        why.with_data(words([&] { return std::string(as_text(buffer_.unread())); }), request.count);
+        why = cut_short(
+            words([&] { return "read exactly " + std::to_string(request.count) + " bytes"; }),
+            request.count);
         return verdict::fails;
     case read_request::kind::until:
     case read_request::kind::until_any:
@@ -240,9 +239,15 @@ stream_core::verdict stream_core::look_until(read_wait_base& read, error& why) n
     if (read.searched_ > limit_) return overrun(read, read.searched_, why);
     if (!eof_) return verdict::waits;
     if (request.line) return verdict::ready;  // the rest, or nothing
-    why = error(errc::incomplete_read, "read until a separator");
-    why.with_data(words([&] { return std::string(as_text(buffer_.unread())); }), 0);
+    why = cut_short("read until a separator", 0);
     return verdict::fails;
+}
+
+/// The error of a read that met the end before it had all, with what it had.
+error stream_core::cut_short(words doing, std::size_t wanted) const noexcept {
+    error why(errc::incomplete_read, std::move(doing));
+    why.with_data(words([&] { return std::string(as_text(buffer_.unread())); }), wanted);
+    return why;
 }
 
 /// The match that ends first, at or after `from` (rule 606).

@@ -71,6 +71,7 @@ class stream_core final : public buffered_protocol,
         std::size_t start;
         std::size_t end;
     };
+    error cut_short(words doing, std::size_t wanted) const noexcept;
     verdict look_until(read_wait_base& read, error& why) noexcept;
     bool find(const read_request& request, std::size_t from, match& found) const noexcept;
     verdict overrun(const read_wait_base& read, std::size_t count, error& why) noexcept;

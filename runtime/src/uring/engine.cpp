@@ -209,7 +209,7 @@ class uring_engine final : public detail::engine {
     detail::sight look_out(const detail::mailbox& box,
                            const detail::sight::span& when) noexcept override {
         // These do not come by themselves.
-        if (!made_here_.empty()) return {detail::sight::completion, true};
+        if (!made_here_.empty() || crowded_) return {detail::sight::completion, true};
         return ring_.look_out(box, when);
     }
     bool can_look_out() const noexcept override { return ring_.can().taskrun_flag; }
