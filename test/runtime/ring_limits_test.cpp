@@ -26,6 +26,7 @@ loop_options tiny(engine which) {
     loop_options options = options_for(which);
     options.sq_entries = 8;
     options.cq_entries = 16;
+    options.ring_buffer_bytes = 4096;
     return options;
 }
 
@@ -179,6 +180,35 @@ task<> refusals_without_memory_for_them() {
     }
 }
 
+// More receives find no buffer than either queue holds: they wait for the next turn, and that one
+// comes.
+task<> starved_receives_that_fill_both_queues() {
+    loop& home = loop::current();
+    constexpr std::size_t count = 60;
+    const std::string sent = pattern(5000);
+    std::vector<std::unique_ptr<descriptors>> pairs;
+    many_ops receives(count);
+    for (std::size_t i = 0; i < count; ++i) {
+        pairs.push_back(std::make_unique<descriptors>(home));
+        pairs.back()->peer_sends(sent);
+        pairs.back()->peer_ends();
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+        io::recv_ring(home, *receives.each[i], pairs[i]->ours);
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+        noted_op& receive = *receives.each[i];
+        while (co_await receive.end() > 0) {  // a full completion queue ends it: it goes on
+            receive.terminals = 0;
+            io::recv_ring(home, receive, pairs[i]->ours);
+        }
+        BOOST_TEST(receive.res == 0);
+        BOOST_TEST((receive.received == sent));
+    }
+    BOOST_TEST(home.statistics().ring_exhausted > 16U);
+    BOOST_TEST(home.counters().lent_buffers == 0U);
+}
+
 // A few answers must not wait until a flood of others has been dealt with.
 task<> io_beside_a_flood_of_completions() {
     loop& home = loop::current();
@@ -223,6 +253,11 @@ BOOST_AUTO_TEST_CASE(a_full_completion_queue_loses_no_completion) {
 // faults 6, 7
 BOOST_AUTO_TEST_CASE(fast_sends_that_are_refused_at_first_are_told_of_in_the_turn_that_takes_them) {
     on_tiny_rings(&fast_sends_that_are_taken_on_the_second_try);
+}
+
+// faults 4, 6, 7
+BOOST_AUTO_TEST_CASE(receives_without_a_buffer_wait_for_the_next_turn_however_many_they_are) {
+    on_tiny_rings(&starved_receives_that_fill_both_queues);
 }
 
 // faults 6, 20

@@ -33,8 +33,6 @@ constexpr std::uint64_t ignored_tag = 0;    // a cancel
 constexpr std::uint64_t first_carried = 2;  // a wake-up for another loop; 1 is `bell::tag`
 constexpr std::uint64_t end_of_tags = 4096;
 constexpr std::size_t usual_count = 256;
-// `op::length` of a receive into shared buffers: its descriptor, and this for datagrams.
-constexpr std::size_t of_datagrams = std::size_t{1} << 32;
 // Datagram buffers for each stream buffer: a small datagram takes as much room as a large one, but
 // only the pages that are written to are memory.
 constexpr unsigned datagrams_for_each = 4;
@@ -69,7 +67,7 @@ class uring_engine final : public detail::engine {
         lend(request, into.data(), into.size());
     }
     void recv_ring(op& request, int fd) noexcept override {
-        request.length = static_cast<std::size_t>(fd);
+        request.engine_fd = fd;
         arm_ring_receive(request);
     }
     void send(op& request, int fd, std::span<const std::byte> from,
@@ -155,7 +153,7 @@ class uring_engine final : public detail::engine {
         if (const int failure = make_datagram_buffers()) {
             return end_here(request, -failure);
         }
-        request.length = of_datagrams | static_cast<unsigned>(fd);
+        request.engine_fd = fd;
         arm_datagram_receive(request);
     }
     void fetch(op& request, const io::carrier& into, int file, std::uint64_t offset,
@@ -176,15 +174,20 @@ class uring_engine final : public detail::engine {
     void cancel(op& request) noexcept override {
         if (request.engine_state & cancel_sent || request.engine_state == fast_send) return;
         request.engine_state |= cancel_sent;
+        if (is_starved(request.engine_state)) return;  // the next poll ends it
         if (detail::has_room(under_cancel_)) under_cancel_.push_back(&request);
         send_cancel(tag(request), 0);
     }
-    void cancel_all() noexcept override { send_cancel(0, abi::cancel_any | abi::cancel_all); }
+    void cancel_all() noexcept override {
+        send_cancel(0, abi::cancel_any | abi::cancel_all);
+        while (op* const each = starved_.pop()) end_here(*each, -ECANCELED);
+    }
 
     // ---- the kernel
 
     void poll(clock::time_point deadline, std::vector<completion>& out) noexcept override {
         if (!wake_.in_flight) arm_wake();
+        if (!starved_.empty()) start_starved_again();
         if (cancel_failed_ && !under_cancel_.empty()) deadline = cancel_again(deadline);
         if (!made_here_.empty() || crowded_) deadline = clock::time_point::min();
         const bool waits = deadline != clock::time_point::min();
@@ -208,8 +211,9 @@ class uring_engine final : public detail::engine {
     }
     detail::sight look_out(const detail::mailbox& box,
                            const detail::sight::span& when) noexcept override {
-        // These do not come by themselves.
-        if (!made_here_.empty() || crowded_) return {detail::sight::completion, true};
+        // These do not come by themselves: the next poll has them.
+        if (!starved_.empty() || !made_here_.empty() || crowded_)
+            return {detail::sight::completion, true};
         return ring_.look_out(box, when);
     }
     bool can_look_out() const noexcept override { return ring_.can().taskrun_flag; }
@@ -297,7 +301,7 @@ class uring_engine final : public detail::engine {
 
     void arm_ring_receive(op& request) noexcept {
         io_uring_sqe* entry = prepare(request);
-        io_uring_prep_recv(entry, static_cast<int>(request.length), nullptr, 0, 0);
+        io_uring_prep_recv(entry, request.engine_fd, nullptr, 0, 0);
         entry->ioprio = IORING_RECV_MULTISHOT;
         entry->flags |= IOSQE_BUFFER_SELECT;
         entry->buf_group = buffer_ring::group;
@@ -316,23 +320,34 @@ class uring_engine final : public detail::engine {
     }
     void arm_datagram_receive(op& request) noexcept {
         io_uring_sqe* entry = prepare(request);
-        datagrams_->prepare(*entry, static_cast<int>(request.length & ~of_datagrams));
+        datagrams_->prepare(*entry, request.engine_fd);
         finish(entry, request);
         request.engine_state = datagram_receive;
     }
-    /// A receive that found no buffer starts again with the entries of the next turn: all buffers
-    /// are back by then, because slices are lent for the time of a callback only. It does not poll
-    /// first, which would let it miss an end of stream that came together with the data (seen on
-    /// 6.18 with AF_UNIX).
-    void start_again(op& starved) noexcept {
-        if (of_file(starved.engine_state)) {
-            const auto worker = static_cast<std::uint8_t>(starved.engine_state & on_worker);
-            files_.start_or_wait(starved, starved.engine_fd, single_read | worker);
-        } else if (starved.engine_state == datagram_receive) {
-            arm_datagram_receive(starved);
-        } else {
-            arm_ring_receive(starved);
+    /// Receives that found no buffer start again in the next turn: all buffers are back by then,
+    /// because slices are lent for the time of a callback only. They do not poll first, which would
+    /// let some of them miss an end of stream that came together with the data (seen on 6.18 with
+    /// AF_UNIX).
+    void start_starved_again() noexcept {
+        for (auto waiting = std::exchange(starved_, {}); op* const each = waiting.pop();) {
+            const std::uint8_t state = each->engine_state;
+            if (state & cancel_sent) {
+                end_here(*each, -ECANCELED);
+            } else if (state == starved_receive) {
+                arm_ring_receive(*each);
+            } else if (state == starved_datagrams) {
+                arm_datagram_receive(*each);
+            } else {
+                files_.start_or_wait(*each, each->engine_fd, single_read | (state & on_worker));
+            }
         }
+    }
+    void starve(op& request) noexcept {
+        const std::uint8_t state = request.engine_state;
+        request.engine_state = of_file(state)              ? starved_read | (state & on_worker)
+                               : state == datagram_receive ? starved_datagrams
+                                                           : starved_receive;
+        starved_.push(request);
     }
     void send_cancel(std::uint64_t target, unsigned flags) noexcept {
         io_uring_sqe* entry = ring_.get_sqe();
@@ -409,7 +424,7 @@ class uring_engine final : public detail::engine {
         const bool starved = from_buffers && cqe.res == -ENOBUFS && !more;
         if (starved) {
             ++exhausted_;
-            if (!(target.engine_state & cancel_sent)) return start_again(target);
+            if (!(target.engine_state & cancel_sent)) return starve(target);
         }
         std::int32_t res = cqe.res;
         // A cancel interrupts a worker of the kernel that waits.
@@ -493,6 +508,7 @@ class uring_engine final : public detail::engine {
     std::size_t fast_count_ = 0;
     std::vector<op*> under_cancel_;               // asked to end, not back yet
     bool cancel_failed_ = false;                  // a cancel found nothing since they were asked
+    detail::op_list starved_;                     // receives without a buffer
     detail::op_list made_here_;                   // ended without the kernel
     bool crowded_ = false;                        // some completions found no room in the batch
     message_scratch messages_;                    // of vectored sends that are not submitted yet
