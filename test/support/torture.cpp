@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <functional>
 #include <optional>
 #include <string>
@@ -466,6 +467,21 @@ void run_from(mode& how, const async_test& test, const settings& wanted, const c
     all.struck += how.struck();
 }
 
+/// Connections that were closed keep their ports for a minute, and there are 28,000: waits until
+/// enough are free again, for the tests that run beside this one as well.
+void wait_for_ports() {
+    constexpr long most_in_use = 14'000;
+    static int naps_left = 3000;  // five minutes in all; others may use them too
+    for (; naps_left > 0; --naps_left) {
+        std::ifstream sockets("/proc/net/sockstat");
+        std::string word;
+        long closed = 0;
+        while (sockets >> word && word != "tw") continue;
+        if (!(sockets >> closed) || closed < most_in_use) return;
+        ::usleep(100'000);
+    }
+}
+
 /// All runs of one test, each batch of them until one kills its process.
 void torture_one(mode& how, const async_test& test, const settings& wanted, const char* program,
                  totals& all) {
@@ -504,6 +520,7 @@ int drive(const settings& wanted, const char* program) {
             ++all.untortured;
             continue;
         }
+        if (wanted.mode == "alloc") wait_for_ports();  // only there connections are real
         torture_one(*how, test, wanted, program, all);
     }
     std::printf("torture %s: tests=%lu runs=%lu struck=%lu waiting_for_ever=%lu violations=%lu "
